@@ -1,0 +1,5 @@
+#include "Kernels.h"
+
+const char sparrow_kernel_elementwise[] = {
+#embed "elementwise.cl"
+    , 0};

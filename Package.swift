@@ -1,0 +1,79 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+  name: "Sparrow",
+  platforms: [.macOS(.v13)],
+  products: [
+    .executable(name: "sparrow", targets: ["sparrow"])
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+  ],
+  targets: [
+    // The system's OpenCL: Khronos' loader on Linux, the framework on macOS.
+    .target(
+      name: "COpenCL",
+      linkerSettings: [
+        .linkedLibrary("OpenCL", .when(platforms: [.linux])),
+        .linkedFramework("OpenCL", .when(platforms: [.macOS])),
+      ]),
+    .systemLibrary(
+      name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+    .systemLibrary(
+      name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"]), .brew(["libpng"])]),
+    .systemLibrary(
+      name: "CJPEG", pkgConfig: "libjpeg",
+      providers: [.apt(["libjpeg-dev"]), .brew(["jpeg-turbo"])]),
+    // C around libpng and libjpeg: their error handling by longjmp cannot cross Swift frames.
+    .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG"]),
+    // The OpenCL C sources, embedded.
+    .target(
+      name: "Kernels", path: "Kernels", sources: ["Kernels.c"], publicHeadersPath: "include"),
+
+    .target(
+      name: "OpenCLRuntime",
+      dependencies: [
+        "COpenCL", .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+    .target(name: "Compute"),
+    .target(name: "ReferenceBackend", dependencies: ["Compute"]),
+    .target(
+      name: "OpenCLBackend",
+      dependencies: [
+        "Compute", "Kernels", "OpenCLRuntime", .product(name: "Logging", package: "swift-log"),
+      ]),
+    .target(name: "Networks", dependencies: ["Compute"]),
+    .target(name: "Imaging", dependencies: ["CImageCodecs"]),
+    .target(
+      name: "Datasets",
+      dependencies: ["CZlib", "Imaging", .product(name: "Crypto", package: "swift-crypto")]),
+    .target(name: "Training", dependencies: ["Compute", "Networks", "Datasets", "Imaging"]),
+    .executableTarget(
+      name: "sparrow",
+      dependencies: [
+        "Compute", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime", "Networks", "Datasets",
+        "Imaging", "Training",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+
+    .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime"]),
+    .testTarget(
+      name: "BackendTests",
+      dependencies: ["Compute", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime"]),
+    .testTarget(name: "ImagingTests", dependencies: ["Imaging"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging"]),
+    .testTarget(name: "NetworksTests", dependencies: ["Networks", "ReferenceBackend"]),
+    .testTarget(
+      name: "TrainingTests",
+      dependencies: ["Training", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime"]),
+    .testTarget(
+      name: "CommandLineTests", dependencies: ["sparrow", "Datasets", "Imaging", "Training"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c11
+)
