@@ -40,6 +40,8 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(name: "Compute"),
+    // Every operation in double precision with its error bound, and the cases all backends walk.
+    .target(name: "Verification", dependencies: ["Compute"]),
     .target(name: "ReferenceBackend", dependencies: ["Compute"]),
     .target(
       name: "OpenCLBackend",
@@ -55,8 +57,8 @@ let package = Package(
     .executableTarget(
       name: "sparrow",
       dependencies: [
-        "Compute", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime", "Networks", "Datasets",
-        "Imaging", "Training",
+        "Compute", "Verification", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime", "Networks",
+        "Datasets", "Imaging", "Training",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
@@ -64,7 +66,9 @@ let package = Package(
     .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime"]),
     .testTarget(
       name: "BackendTests",
-      dependencies: ["Compute", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime"]),
+      dependencies: [
+        "Compute", "Verification", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime",
+      ]),
     .testTarget(name: "ImagingTests", dependencies: ["Imaging"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging"]),
     .testTarget(name: "NetworksTests", dependencies: ["Networks", "ReferenceBackend"]),

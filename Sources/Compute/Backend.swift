@@ -1,0 +1,164 @@
+/// The closed set of operations that every backend implements: the one specification of each.
+///
+/// Operations are eager in meaning and may be asynchronous in time: they take effect in the order
+/// of the calls, and only `download`, `PendingDownload.wait` and `finish` wait for the device.
+/// Every output is overwritten unless its name says `accumulating`. No output may share memory with
+/// an input or another output unless the operation says so. Sums may be formed in any order that is
+/// fixed for the backend and the shape: the same call on the same device gives the same bits.
+/// Shapes are checked with `precondition`: a wrong shape is a programmer's error.
+package protocol Backend: AnyObject {
+  associatedtype Storage: AnyObject
+  typealias Floats = Tensor<Storage, Float>
+  typealias Bytes = Tensor<Storage, UInt8>
+  typealias Indices = Tensor<Storage, UInt32>
+
+  /// What runs the operations, for a person to read.
+  var name: String { get }
+
+  // MARK: Memory
+
+  /// Memory for one tensor; its contents are unspecified.
+  /// - Throws: when the memory cannot be had, with what was asked and what there is.
+  func allocate<Element: Scalar>(_ shape: Shape, of type: Element.Type) throws
+    -> Tensor<Storage, Element>
+
+  /// Copies `values` into the tensor, without waiting.
+  func upload<Element: Scalar>(_ values: [Element], into tensor: Tensor<Storage, Element>) throws
+
+  /// The tensor's values, after waiting for everything before.
+  func download<Element: Scalar>(_ tensor: Tensor<Storage, Element>) throws -> [Element]
+
+  /// Starts copying the tensor's values to the host, without waiting.
+  func beginDownload(_ tensor: Floats) throws -> any PendingDownload
+
+  /// Waits until every operation so far has taken effect.
+  func finish() throws
+
+  // MARK: Operations
+
+  /// y_i = value
+  func fill(_ y: Floats, with value: Float) throws
+
+  /// C = epilogue(op(A) op(B)), where op is the identity or the transpose:
+  /// c_mn = sum over k of op(A)_mk op(B)_kn.
+  ///
+  /// Shapes: op(A) `[M, K]`, op(B) `[K, N]`, C `[M, N]`; a transposed operand is stored the other
+  /// way round. The error of each element before the epilogue is at most
+  /// gamma_(K+2) * sum |a||b|, gamma_n = n u / (1 - n u), u = 2^-24.
+  func matmul(
+    _ a: MatrixOperand<Storage>, _ b: MatrixOperand<Storage>, into c: Floats,
+    epilogue: MatmulEpilogue<Storage>) throws
+
+  /// s_n = sum over m of x_mn: the gradient of a bias that was added to every row.
+  ///
+  /// Shapes: x `[M, N]`, s `[N]`.
+  func columnSums(of x: Floats, into s: Floats) throws
+
+  /// The reconstruction loss, its gradient and the L0 count in one pass.
+  ///
+  ///     rowError_i  = sum over j of (x_ij - y_ij)^2
+  ///     gradient_ij = scale * (y_ij - x_ij) * f'(y_ij)
+  ///     rowL0_i     = number of j with z_ij != 0
+  ///
+  /// where y = f(a) is the output of activation f, so that the gradient is the one with respect to
+  /// a. With scale = 2 alpha / B it is the gradient of alpha * mean over i of rowError_i.
+  /// A NaN in the code counts as non-zero.
+  ///
+  /// Shapes: y, x and gradient `[B, D]`; z `[B, L]`; rowError and rowL0 `[B]`.
+  /// `gradient` may be `y`.
+  func reconstructionLoss(
+    reconstruction y: Floats, target x: Floats, activation: Activation, code z: Floats,
+    scale: Float, gradient: Floats, rowError: Floats, rowL0: Floats) throws
+
+  /// One step of Adam over a flat arena (Kingma & Ba 2014, algorithm 1):
+  ///
+  ///     m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
+  ///     p = p - stepSize * m / (sqrt(v) * secondMomentScale + epsilon)
+  ///
+  /// with stepSize = rate / (1 - beta1^t) and secondMomentScale = 1 / sqrt(1 - beta2^t).
+  /// Shapes: all the same count. p, m and v are updated in place.
+  func adam(
+    parameters p: Floats, gradients g: Floats, firstMoment m: Floats, secondMoment v: Floats,
+    step: AdamStep) throws
+
+  /// x_ij = scale * pixels[order[start + i], j] + shift: a batch formed from the resident set.
+  ///
+  /// Shapes: pixels `[N, D]`; order any count of at least start + B, every entry below N;
+  /// x `[B, D]`.
+  func gather(
+    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, into x: Floats) throws
+
+  /// counts_j += number of i with z_ij != 0: how often each latent fired.
+  ///
+  /// Shapes: z `[B, L]`, counts `[L]`.
+  func countNonzero(_ z: Floats, accumulatingInto counts: Indices) throws
+}
+
+/// Values on their way from the device.
+package protocol PendingDownload: AnyObject {
+  /// Whether `wait` would return at once.
+  var isComplete: Bool { get throws }
+  /// The values, after waiting for them.
+  func wait() throws -> [Float]
+}
+
+/// A matrix as it enters a product.
+package struct MatrixOperand<Storage: AnyObject> {
+  package let tensor: Tensor<Storage, Float>
+  package let isTransposed: Bool
+
+  package init(_ tensor: Tensor<Storage, Float>, transposed: Bool = false) {
+    precondition(tensor.shape.rank == 2, "a product needs matrices, not \(tensor.shape)")
+    self.tensor = tensor
+    self.isTransposed = transposed
+  }
+
+  /// Rows and columns after the transposition.
+  package var rows: Int { tensor.shape[isTransposed ? 1 : 0] }
+  package var columns: Int { tensor.shape[isTransposed ? 0 : 1] }
+}
+
+/// What is done to each element of a product before it is stored.
+package enum MatmulEpilogue<Storage: AnyObject> {
+  case none
+  /// c_mn = f(product_mn + bias_n); bias `[N]`.
+  case bias(Tensor<Storage, Float>, Activation)
+  /// c_mn = product_mn * f'(y_mn), f' from the activation's output y `[M, N]`.
+  case derivative(of: Activation, at: Tensor<Storage, Float>)
+  /// c_mn = product_mn and s_n = sum over k of op(B)_kn, s `[N]`: with A the layer's input,
+  /// transposed, and B the gradient of its output, both gradients of a dense layer at once.
+  case columnSums(into: Tensor<Storage, Float>)
+}
+
+/// The numbers of one Adam step, with the bias corrections worked out in double precision.
+package struct AdamStep: Equatable, Sendable {
+  package let beta1: Float
+  package let beta2: Float
+  package let epsilon: Float
+  package let stepSize: Float
+  package let secondMomentScale: Float
+
+  /// - Parameter step: counted from 1.
+  package init(
+    step: Int, learningRate: Double, beta1: Double = 0.9, beta2: Double = 0.999,
+    epsilon: Double = 1e-8
+  ) {
+    precondition(step >= 1, "Adam counts its steps from 1")
+    self.beta1 = Float(beta1)
+    self.beta2 = Float(beta2)
+    self.epsilon = Float(epsilon)
+    self.stepSize = Float(learningRate / (1 - power(beta1, step)))
+    self.secondMomentScale = Float(1 / (1 - power(beta2, step)).squareRoot())
+  }
+}
+
+/// base^exponent by repeated squaring: the same bits on every platform.
+private func power(_ base: Double, _ exponent: Int) -> Double {
+  var (result, square, rest) = (1.0, base, exponent)
+  while rest > 0 {
+    if rest & 1 == 1 { result *= square }
+    square *= square
+    rest >>= 1
+  }
+  return result
+}

@@ -1,0 +1,238 @@
+import Compute
+
+/// A backend that runs every operation twice, on a device and on an oracle, and compares.
+///
+/// Both sides start each operation from the same bits: after a comparison the device's values are
+/// copied to the oracle's side. Where an output differs by more than the two implementations'
+/// bounds together, `report` is called, which throws by default.
+package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
+  package typealias Storage = CheckedStorage<Device.Storage, Host.Storage>
+
+  package let device: Device
+  package let oracle: Host
+  package var name: String { "\(device.name), checked against \(oracle.name)" }
+
+  /// What each operation's outputs came to, in the order of first use.
+  package private(set) var comparisons: [(operation: String, calls: Int, comparison: Comparison)] =
+    []
+  private let stopsAtMismatch: Bool
+
+  /// - Parameter stopsAtMismatch: whether a difference throws `BackendError.mismatch`; otherwise it
+  ///   is only recorded in `comparisons`.
+  package init(device: Device, oracle: Host, stopsAtMismatch: Bool = true) {
+    self.device = device
+    self.oracle = oracle
+    self.stopsAtMismatch = stopsAtMismatch
+  }
+
+  // MARK: Memory
+
+  package func allocate<Element: Scalar>(
+    _ shape: Shape, of type: Element.Type
+  ) throws -> Tensor<Storage, Element> {
+    let storage = CheckedStorage(
+      device: try device.allocate(shape, of: type).storage,
+      oracle: try oracle.allocate(shape, of: type).storage)
+    return Tensor(storage: storage, shape: shape)
+  }
+
+  package func upload<Element: Scalar>(
+    _ values: [Element], into tensor: Tensor<Storage, Element>
+  ) throws {
+    try device.upload(values, into: tensor.onDevice())
+    try oracle.upload(values, into: tensor.onOracle())
+  }
+
+  package func download<Element: Scalar>(_ tensor: Tensor<Storage, Element>) throws -> [Element] {
+    try device.download(tensor.onDevice())
+  }
+
+  package func beginDownload(_ tensor: Floats) throws -> any PendingDownload {
+    try device.beginDownload(tensor.onDevice())
+  }
+
+  package func finish() throws {
+    try device.finish()
+    try oracle.finish()
+  }
+
+  /// Compares outputs after both sides ran, then gives the oracle the device's bits.
+  private func settle(_ operation: String, _ outputs: [(String, Floats, Expectation)]) throws {
+    var comparison = Comparison()
+    for (name, tensor, expectation) in outputs {
+      let got = try device.download(tensor.onDevice())
+      let reference = try oracle.download(tensor.onOracle())
+      let wanted = Expectation(
+        values: reference.map(Double.init), bounds: expectation.bounds.map { 2 * $0 })
+      comparison.merge(Comparison(name, got: got.map(Double.init), expectation: wanted))
+      try oracle.upload(got, into: tensor.onOracle())
+    }
+    try record(operation, comparison)
+  }
+
+  private func record(_ operation: String, _ comparison: Comparison) throws {
+    if let index = comparisons.firstIndex(where: { $0.operation == operation }) {
+      comparisons[index].calls += 1
+      comparisons[index].comparison.merge(comparison)
+    } else {
+      comparisons.append((operation, 1, comparison))
+    }
+    if stopsAtMismatch, let failure = comparison.failure {
+      throw BackendError.mismatch(operation: operation, detail: failure)
+    }
+  }
+
+  private func host(_ tensor: Floats) throws -> [Float] { try oracle.download(tensor.onOracle()) }
+
+  // MARK: Operations
+
+  package func fill(_ y: Floats, with value: Float) throws {
+    try device.fill(y.onDevice(), with: value)
+    try oracle.fill(y.onOracle(), with: value)
+    try settle(
+      "fill",
+      [("y", y, Expectation(exactly: [Double](repeating: Double(value), count: y.count)))])
+  }
+
+  package func matmul(
+    _ a: MatrixOperand<Storage>, _ b: MatrixOperand<Storage>, into c: Floats,
+    epilogue: MatmulEpilogue<Storage>
+  ) throws {
+    let shape = MatmulShape(a, b, into: c, epilogue: epilogue)
+    let (left, right) = (try host(a.tensor), try host(b.tensor))
+    var sums: Floats?
+    let wanted: Oracle.Epilogue
+    let onDevice: MatmulEpilogue<Device.Storage>
+    let onOracle: MatmulEpilogue<Host.Storage>
+    switch epilogue {
+    case .none:
+      (wanted, onDevice, onOracle) = (.none, .none, .none)
+    case .bias(let bias, let activation):
+      wanted = .bias(try host(bias), activation)
+      (onDevice, onOracle) = (
+        .bias(bias.onDevice(), activation), .bias(bias.onOracle(), activation)
+      )
+    case .derivative(let activation, let y):
+      wanted = .derivative(of: activation, at: try host(y))
+      (onDevice, onOracle) = (
+        .derivative(of: activation, at: y.onDevice()), .derivative(of: activation, at: y.onOracle())
+      )
+    case .columnSums(let tensor):
+      sums = tensor
+      (wanted, onDevice, onOracle) = (
+        .columnSums, .columnSums(into: tensor.onDevice()), .columnSums(into: tensor.onOracle())
+      )
+    }
+    let expected = Oracle.matmul(shape, left, right, epilogue: wanted)
+    try device.matmul(a.onDevice(), b.onDevice(), into: c.onDevice(), epilogue: onDevice)
+    try oracle.matmul(a.onOracle(), b.onOracle(), into: c.onOracle(), epilogue: onOracle)
+    var outputs = [("C", c, expected[0])]
+    if let sums { outputs.append(("sums", sums, expected[1])) }
+    try settle("matmul", outputs)
+  }
+
+  package func columnSums(of x: Floats, into s: Floats) throws {
+    let expected = Oracle.columnSums(try host(x), rows: x.shape[0], width: x.shape[1])
+    try device.columnSums(of: x.onDevice(), into: s.onDevice())
+    try oracle.columnSums(of: x.onOracle(), into: s.onOracle())
+    try settle("columnSums", [("s", s, expected)])
+  }
+
+  package func reconstructionLoss(
+    reconstruction y: Floats, target x: Floats, activation: Activation, code z: Floats,
+    scale: Float, gradient: Floats, rowError: Floats, rowL0: Floats
+  ) throws {
+    let expected = Oracle.reconstructionLoss(
+      y: try host(y), x: try host(x), activation: activation, z: try host(z), scale: scale,
+      batch: y.shape[0])
+    try device.reconstructionLoss(
+      reconstruction: y.onDevice(), target: x.onDevice(), activation: activation,
+      code: z.onDevice(),
+      scale: scale, gradient: gradient.onDevice(), rowError: rowError.onDevice(),
+      rowL0: rowL0.onDevice())
+    try oracle.reconstructionLoss(
+      reconstruction: y.onOracle(), target: x.onOracle(), activation: activation,
+      code: z.onOracle(),
+      scale: scale, gradient: gradient.onOracle(), rowError: rowError.onOracle(),
+      rowL0: rowL0.onOracle())
+    try settle(
+      "reconstructionLoss",
+      [
+        ("gradient", gradient, expected[0]), ("rowError", rowError, expected[1]),
+        ("rowL0", rowL0, expected[2]),
+      ])
+  }
+
+  package func adam(
+    parameters p: Floats, gradients g: Floats, firstMoment m: Floats, secondMoment v: Floats,
+    step: AdamStep
+  ) throws {
+    let expected = Oracle.adam(
+      p: try host(p), g: try host(g), m: try host(m), v: try host(v), step: step)
+    try device.adam(
+      parameters: p.onDevice(), gradients: g.onDevice(), firstMoment: m.onDevice(),
+      secondMoment: v.onDevice(), step: step)
+    try oracle.adam(
+      parameters: p.onOracle(), gradients: g.onOracle(), firstMoment: m.onOracle(),
+      secondMoment: v.onOracle(), step: step)
+    try settle("adam", [("p", p, expected[0]), ("m", m, expected[1]), ("v", v, expected[2])])
+  }
+
+  package func gather(
+    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, into x: Floats
+  ) throws {
+    let rows = try oracle.download(order.onOracle())[start..<start + x.shape[0]]
+    let expected = Oracle.gather(
+      try oracle.download(pixels.onOracle()), width: x.shape[1], rows: rows, scale: scale,
+      shift: shift)
+    try device.gather(
+      pixels.onDevice(), order: order.onDevice(), start: start, scale: scale, shift: shift,
+      into: x.onDevice())
+    try oracle.gather(
+      pixels.onOracle(), order: order.onOracle(), start: start, scale: scale, shift: shift,
+      into: x.onOracle())
+    try settle("gather", [("x", x, expected)])
+  }
+
+  package func countNonzero(_ z: Floats, accumulatingInto counts: Indices) throws {
+    try device.countNonzero(z.onDevice(), accumulatingInto: counts.onDevice())
+    try oracle.countNonzero(z.onOracle(), accumulatingInto: counts.onOracle())
+    let got = try device.download(counts.onDevice())
+    let wanted = try oracle.download(counts.onOracle())
+    try record(
+      "countNonzero",
+      Comparison(
+        "counts", got: got.map(Double.init),
+        expectation: Expectation(exactly: wanted.map(Double.init))))
+    try oracle.upload(got, into: counts.onOracle())
+  }
+}
+
+/// The two memories behind one tensor of a checked backend.
+package final class CheckedStorage<Device: AnyObject, Host: AnyObject> {
+  let device: Device
+  let oracle: Host
+
+  init(device: Device, oracle: Host) {
+    self.device = device
+    self.oracle = oracle
+  }
+}
+
+extension Tensor {
+  fileprivate func onDevice<D, H>() -> Tensor<D, Element> where Storage == CheckedStorage<D, H> {
+    Tensor<D, Element>(storage: storage.device, offset: offset, shape: shape)
+  }
+  fileprivate func onOracle<D, H>() -> Tensor<H, Element> where Storage == CheckedStorage<D, H> {
+    Tensor<H, Element>(storage: storage.oracle, offset: offset, shape: shape)
+  }
+}
+
+extension MatrixOperand {
+  fileprivate func onDevice<D, H>() -> MatrixOperand<D> where Storage == CheckedStorage<D, H> {
+    MatrixOperand<D>(tensor.onDevice(), transposed: isTransposed)
+  }
+  fileprivate func onOracle<D, H>() -> MatrixOperand<H> where Storage == CheckedStorage<D, H> {
+    MatrixOperand<H>(tensor.onOracle(), transposed: isTransposed)
+  }
+}
