@@ -78,6 +78,7 @@ find_compilers() {
 
 # Compiles the probe against everything the package links, all in one go.
 build_probe() {
+  rm -f "$probe"
   if [ "$system" = Darwin ]; then opencl='-framework OpenCL'; else opencl=-lOpenCL; fi
   # stdio.h first: jpeglib.h uses FILE without including it. (Word splitting is wanted.)
   # shellcheck disable=SC2046
@@ -189,7 +190,6 @@ OCL_ICD_FILENAMES='${OCL_ICD_FILENAMES:-}'; unset them, or correct them."
 }
 
 installed=
-rm -f "$probe"
 check_swift_is_there
 check_swift_version
 [ "$system" != Linux ] || check_toolchain_libraries
