@@ -1,0 +1,46 @@
+# Sparrow's commands. `make` alone lists them. Everything here also works by hand: each recipe is
+# a line or two over `swift` and `sparrow`.
+
+# Variables to set on the command line, as in `make demo DEMO_EPOCHS=50 DEVICE=gpu`:
+DEMO_EPOCHS ?= 20#        epochs of the demonstration
+DEVICE      ?= auto#      the OpenCL device it trains on (see `sparrow devices`)
+BENCH       ?=#           arguments of `make bench` (see `Benchmarks/run.sh --help`)
+CONFORMANCE ?=#           arguments of `make conformance`: which implementations, default all
+
+SWIFT       ?= swift
+export SWIFT
+
+SPARROW := .build/release/sparrow
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test bench conformance format lint clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing of OpenCL and the image libraries (through apt-get)
+	@Scripts/setup.sh
+
+build: setup ## build for release: .build/release/sparrow
+	$(SWIFT) build -c release
+
+demo: build ## train on glyphs drawn by the program itself, evaluate, show where the picture is
+	@Scripts/demo.sh $(SPARROW) "$(strip $(DEMO_EPOCHS))" "$(strip $(DEVICE))"
+
+test: setup lint ## run every test; an absent OpenCL device is a failure
+	@Scripts/test.sh $(SPARROW)
+
+bench: build ## measure training and matmul beside other systems, into Benchmarks/results
+	Benchmarks/run.sh $(BENCH)
+
+conformance: build ## check every operation on PoCL, Intel's CPU runtime and Oclgrind
+	Scripts/conformance.sh $(CONFORMANCE)
+
+format: ## lay the sources out as swift-format does
+	Scripts/swift-format.sh format --in-place
+
+lint: ## check the sources' layout; what `make format` would change is an error
+	Scripts/swift-format.sh lint --strict
+
+clean: ## remove what was built; runs/ stays
+	rm -rf .build .build-setup

@@ -1,0 +1,24 @@
+import Crypto
+import Foundation
+import Imaging
+
+extension UnpackingReader {
+  /// SHA-256 of all the unpacked content, as 64 hexadecimal digits in lower case.
+  ///
+  /// - Throws: `FileError` where there are more than `maximumSize` bytes, or the gzip is damaged.
+  package func contentSHA256(maximumSize: Int = .max) throws -> String {
+    precondition(position == 0, "the sum is over the whole content")
+    var sum = SHA256()
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
+    defer { buffer.deallocate() }
+    while true {
+      let count = try read(into: buffer)
+      guard position <= maximumSize else {
+        throw FileError(path: path, reason: "more than \(maximumSize) bytes of content")
+      }
+      guard count > 0 else { break }
+      sum.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+    }
+    return sum.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+}

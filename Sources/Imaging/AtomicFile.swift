@@ -1,0 +1,94 @@
+import Foundation
+
+/// A file that appears under its name whole or not at all: bytes go to a temporary file in the same
+/// folder, and `commit()` renames it. Without `commit()` nothing is left behind and what was there
+/// stays. Not for use by two threads at once.
+package final class AtomicFile {
+  package let path: String
+  private let temporaryPath: String
+  private var descriptor: Int32
+
+  /// - Throws: `FileError` where the folder is absent or not writable, or where `path` is something
+  ///   other than a regular file.
+  package init(path: String) throws {
+    var status = stat()
+    if lstat(path, &status) == 0, ![S_IFREG, S_IFLNK].contains(status.st_mode & S_IFMT) {
+      let what = status.st_mode & S_IFMT == S_IFDIR ? "it is a folder" : "not a regular file"
+      throw FileError(path: path, reason: "cannot write: \(what)")
+    }
+    let url = URL(fileURLWithPath: path)
+    let name = ".\(url.lastPathComponent.prefix(100)).\(UUID().uuidString.prefix(8)).tmp"
+    let temporaryPath = url.deletingLastPathComponent().appendingPathComponent(name).path
+    let descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw FileError(path: path, "cannot write", code: errno) }
+    self.path = path
+    self.temporaryPath = temporaryPath
+    self.descriptor = descriptor
+  }
+
+  deinit {
+    guard descriptor >= 0 else { return }
+    close(descriptor)
+    unlink(temporaryPath)
+  }
+
+  /// Appends `bytes`.
+  package func write(_ bytes: UnsafeRawBufferPointer) throws {
+    precondition(descriptor >= 0, "written after commit()")
+    var written = 0
+    while written < bytes.count, let base = bytes.baseAddress {
+      let count = Foundation.write(descriptor, base + written, min(bytes.count - written, 1 << 30))
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw FileError(path: path, "cannot write", code: errno)
+      }
+      written += count
+    }
+  }
+
+  /// Appends `bytes`.
+  package func write(_ bytes: [UInt8]) throws {
+    try bytes.withUnsafeBytes { try write($0) }
+  }
+
+  /// Replaces bytes already written, from the start of the file: for headers whose content is only
+  /// known at the end. Later writes append as before.
+  package func rewriteStart(_ bytes: [UInt8]) throws {
+    precondition(descriptor >= 0, "written after commit()")
+    guard lseek(descriptor, 0, SEEK_SET) == 0 else {
+      throw FileError(path: path, "cannot seek", code: errno)
+    }
+    try write(bytes)
+    guard lseek(descriptor, 0, SEEK_END) >= 0 else {
+      throw FileError(path: path, "cannot seek", code: errno)
+    }
+  }
+
+  /// Closes the file and gives it its name, replacing a file that had it.
+  package func commit() throws {
+    precondition(descriptor >= 0, "committed twice")
+    // Without it, a power cut after the rename may leave the name on an empty file.
+    guard fsync(descriptor) == 0 else {
+      throw FileError(path: path, "cannot write", code: errno)
+    }
+    let closed = close(descriptor)
+    descriptor = -1
+    guard closed == 0, rename(temporaryPath, path) == 0 else {
+      let code = errno
+      unlink(temporaryPath)
+      throw FileError(path: path, "cannot write", code: code)
+    }
+  }
+
+  /// Writes a whole file at once.
+  package static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws {
+    let file = try AtomicFile(path: path)
+    try file.write(bytes)
+    try file.commit()
+  }
+
+  /// Writes a whole file at once.
+  package static func write(_ bytes: [UInt8], to path: String) throws {
+    try bytes.withUnsafeBytes { try write($0, to: path) }
+  }
+}
