@@ -39,26 +39,31 @@ let package = Package(
         "COpenCL", .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .target(name: "RandomNumbers"),
     .target(name: "Compute"),
     // Every operation in double precision with its error bound, and the cases all backends walk.
-    .target(name: "Verification", dependencies: ["Compute"]),
+    .target(name: "Verification", dependencies: ["Compute", "RandomNumbers"]),
     .target(name: "ReferenceBackend", dependencies: ["Compute"]),
     .target(
       name: "OpenCLBackend",
       dependencies: [
         "Compute", "Kernels", "OpenCLRuntime", .product(name: "Logging", package: "swift-log"),
       ]),
-    .target(name: "Networks", dependencies: ["Compute"]),
+    .target(name: "Networks", dependencies: ["Compute", "RandomNumbers"]),
     .target(name: "Imaging", dependencies: ["CImageCodecs"]),
     .target(
       name: "Datasets",
-      dependencies: ["CZlib", "Imaging", .product(name: "Crypto", package: "swift-crypto")]),
-    .target(name: "Training", dependencies: ["Compute", "Networks", "Datasets", "Imaging"]),
+      dependencies: [
+        "CZlib", "Imaging", "RandomNumbers", .product(name: "Crypto", package: "swift-crypto"),
+      ]),
+    .target(
+      name: "Training",
+      dependencies: ["Compute", "Networks", "Datasets", "Imaging", "RandomNumbers"]),
     .executableTarget(
       name: "sparrow",
       dependencies: [
         "Compute", "Verification", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime", "Networks",
-        "Datasets", "Imaging", "Training",
+        "Datasets", "Imaging", "RandomNumbers", "Training",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
@@ -70,7 +75,7 @@ let package = Package(
         "Compute", "Verification", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime",
       ]),
     .testTarget(name: "ImagingTests", dependencies: ["Imaging"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging", "RandomNumbers"]),
     .testTarget(name: "NetworksTests", dependencies: ["Networks", "ReferenceBackend"]),
     .testTarget(
       name: "TrainingTests",

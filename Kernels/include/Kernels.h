@@ -2,6 +2,13 @@
 #ifndef SPARROW_KERNELS_H
 #define SPARROW_KERNELS_H
 
-extern const char sparrow_kernel_elementwise[];
+extern const char sparrowKernelActivation[];
+extern const char sparrowKernelElementwise[];
+extern const char sparrowKernelGather[];
+extern const char sparrowKernelLoss[];
+extern const char sparrowKernelColumns[];
+extern const char sparrowKernelMatmulCPU[];
+extern const char sparrowKernelMatmulGPU[];
+extern const char sparrowKernelPeak[];
 
 #endif

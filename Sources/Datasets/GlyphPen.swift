@@ -1,3 +1,5 @@
+import RandomNumbers
+
 /// Draws one glyph into a square of 8-bit pixels.
 ///
 /// Only +, -, *, / and square roots of Float, in a fixed order: IEEE 754 leaves them no freedom, so

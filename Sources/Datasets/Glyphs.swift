@@ -1,4 +1,5 @@
 import Dispatch
+import RandomNumbers
 
 /// A data set that the program draws itself: digits, letters and symbols as pen strokes with random
 /// affine maps, jitter, thickness, intensity and noise. The seed alone decides every byte, on every

@@ -1,1 +1,136 @@
-// OpenCLBackend
+import Compute
+import Foundation
+import OpenCLRuntime
+
+/// The operations on an OpenCL device, in one in-order queue.
+///
+/// Not safe for use by several threads at once: a kernel's arguments are set before each launch.
+package final class OpenCLBackend: Backend {
+  package typealias Storage = Memory
+
+  package let device: Device
+  package let family: DeviceFamily
+  package let name: String
+  let context: Context
+  let queue: CommandQueue
+  let library: KernelLibrary
+  let matmulPlanner: MatmulPlanner
+  /// Where event times are collected, if they are.
+  package let profile: OperationProfile?
+
+  /// - Parameters:
+  ///   - family: the layout of the kernels; by the device's properties when nil.
+  ///   - cache: where compiled programs are kept between processes.
+  ///   - tuning: where the choice of matmul variants is kept and whether it is measured.
+  ///   - profiling: whether every launch is timed by events.
+  package init(
+    device: Device, family: DeviceFamily? = nil, cache: ProgramCache? = .standard(),
+    tuning: MatmulTuning = .standard(), profiling: Bool = false
+  ) throws {
+    self.device = device
+    self.family = family ?? DeviceFamily(for: device.properties)
+    name = "\(device.name) (\(device.platformName))"
+    context = try Context(device: device)
+    queue = try CommandQueue(context: context, profiling: profiling)
+    library = KernelLibrary(context: context, cache: cache)
+    profile = profiling ? OperationProfile() : nil
+    matmulPlanner = MatmulPlanner(
+      family: self.family, device: device.properties, tuning: tuning)
+  }
+
+  // MARK: Memory
+
+  package func allocate<Element: Scalar>(
+    _ shape: Shape, of type: Element.Type
+  ) throws -> Tensor<Storage, Element> {
+    let (bytes, overflow) = shape.count.multipliedReportingOverflow(
+      by: MemoryLayout<Element>.stride)
+    guard !overflow, shape.count <= Int(UInt32.max) else {
+      throw BackendError.outOfMemory(
+        bytes: overflow ? .max : bytes, detail: "a tensor of \(shape) has more than 2^32 elements")
+    }
+    return Tensor(storage: try Memory(context: context, byteCount: bytes), shape: shape)
+  }
+
+  package func upload<Element: Scalar>(
+    _ values: [Element], into tensor: Tensor<Storage, Element>
+  ) throws {
+    precondition(values.count == tensor.count, "\(values.count) values into \(tensor.shape)")
+    // Large arrays are not worth a second copy to save the wait.
+    try queue.write(
+      values, to: tensor.storage, at: tensor.byteOffset, blocking: tensor.byteCount > 1 << 22)
+  }
+
+  package func download<Element: Scalar>(_ tensor: Tensor<Storage, Element>) throws -> [Element] {
+    try queue.read(Element.self, count: tensor.count, from: tensor.storage, at: tensor.byteOffset)
+  }
+
+  package func beginDownload(_ tensor: Floats) throws -> any PendingDownload {
+    Download(
+      try queue.readAsync(
+        from: tensor.storage, at: tensor.byteOffset, byteCount: tensor.byteCount))
+  }
+
+  package func finish() throws { try queue.finish() }
+
+  private final class Download: PendingDownload {
+    private let read: PendingRead
+    init(_ read: PendingRead) { self.read = read }
+    var isComplete: Bool { get throws { try read.isComplete } }
+    func wait() throws -> [Float] { try read.wait(as: Float.self) }
+  }
+
+  // MARK: Launching
+
+  /// Enqueues a kernel whose arguments are set, over `global` work-items rounded up to whole
+  /// work-groups.
+  ///
+  /// - Parameter label: what the profile counts it as.
+  func launch(
+    _ kernel: Kernel, as label: @autoclosure () -> String, global: (Int, Int), local: (columns: Int, rows: Int)
+  ) throws {
+    func rounded(_ size: Int, _ unit: Int) -> Int { (size + unit - 1) / unit * unit }
+    let event = try queue.enqueue(
+      kernel, global: (rounded(global.0, local.0), rounded(global.1, local.1), 1),
+      local: (local.0, local.1, 1), dimensions: 2)
+    if let profile, let event { profile.add(label(), event) }
+  }
+
+  /// The kernel's work-group size in one dimension: the family's, or less where the kernel allows
+  /// only that.
+  func localSize(_ kernel: Kernel) -> Int { min(family.localSize, kernel.workGroupSizeLimit) }
+}
+
+extension Tensor {
+  var byteOffset: Int { offset * MemoryLayout<Element>.stride }
+}
+
+/// Sets a kernel's arguments in order; a tensor is a buffer and the offset of its first element.
+struct Arguments {
+  private let kernel: Kernel
+  private var index = 0
+
+  init(_ kernel: Kernel) { self.kernel = kernel }
+
+  mutating func add<Element>(_ tensor: Tensor<Memory, Element>) throws {
+    try kernel.set(index, tensor.storage)
+    try kernel.set(index + 1, UInt32(tensor.offset))
+    index += 2
+  }
+
+  /// A count or a size; tensors have less than 2^32 elements.
+  mutating func add(_ value: Int) throws {
+    try kernel.set(index, UInt32(value))
+    index += 1
+  }
+
+  mutating func add(_ value: Float) throws {
+    try kernel.set(index, value)
+    index += 1
+  }
+
+  mutating func add(_ value: Int32) throws {
+    try kernel.set(index, value)
+    index += 1
+  }
+}

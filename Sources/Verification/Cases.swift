@@ -1,4 +1,5 @@
 import Compute
+import RandomNumbers
 
 /// The case list.
 ///
@@ -129,7 +130,7 @@ struct Inputs {
 
   /// Whole numbers in -limit...limit.
   mutating func integers(_ count: Int, limit: Int = 8) -> [Float] {
-    (0..<count).map { _ in Float(generator.nextIndex(below: 2 * limit + 1) - limit) }
+    (0..<count).map { _ in Float(Int(generator.nextIndex(below: UInt64(2 * limit + 1))) - limit) }
   }
 
   /// Uniform on [-1, 1).
@@ -163,6 +164,6 @@ struct Inputs {
   }
 
   mutating func order(_ count: Int, below bound: Int) -> [UInt32] {
-    (0..<count).map { _ in UInt32(generator.nextIndex(below: bound)) }
+    (0..<count).map { _ in UInt32(generator.nextIndex(below: UInt64(bound))) }
   }
 }

@@ -1,0 +1,95 @@
+// The fused reconstruction loss: for each row of the batch the squared error, its gradient with
+// respect to the last layer's pre-activations, and the number of non-zero code entries.
+//
+//   rowError_i  = sum over j of (x_ij - y_ij)^2
+//   gradient_ij = scale * (y_ij - x_ij) * f'(y_ij)
+//   rowL0_i     = number of j with z_ij != 0
+//
+// Preceded by activation.cl. Two kernels with the same arguments: `reconstructionLossRow` gives a
+// row to one work-item (CPU; launch: global size batch, local size 1), `reconstructionLossGroup`
+// gives it to one work-group of GROUP work-items (GPU; launch: global size batch * GROUP). Each
+// adds in an order fixed by the width alone.
+
+#ifndef GROUP
+#define GROUP 64
+#endif
+
+#define LOSS_ARGUMENTS                                                                          \
+  global const float *y, const uint yOffset, global const float *restrict x, const uint xOffset, \
+      const int activation, global const float *restrict z, const uint zOffset, const float scale, \
+      global float *gradient, const uint gradientOffset, global float *restrict rowError,         \
+      const uint rowErrorOffset, global float *restrict rowL0, const uint rowL0Offset,            \
+      const uint width, const uint latents
+
+kernel void reconstructionLossRow(LOSS_ARGUMENTS) {
+  const uint row = get_global_id(0);
+  y += yOffset + (ulong)row * width;
+  x += xOffset + (ulong)row * width;
+  gradient += gradientOffset + (ulong)row * width;
+  z += zOffset + (ulong)row * latents;
+
+  // Several sums side by side, since each addition waits for the one before.
+  float8 sum0 = 0, sum1 = 0;
+  uint j = 0;
+  for (; j + 16 <= width; j += 16) {
+    const float8 y0 = vload8(0, y + j), y1 = vload8(0, y + j + 8);
+    const float8 d0 = y0 - vload8(0, x + j), d1 = y1 - vload8(0, x + j + 8);
+    sum0 = fma(d0, d0, sum0);
+    sum1 = fma(d1, d1, sum1);
+    vstore8(timesDerivative_float8(scale * d0, y0, activation), 0, gradient + j);
+    vstore8(timesDerivative_float8(scale * d1, y1, activation), 0, gradient + j + 8);
+  }
+  float rest = 0;
+  for (; j < width; ++j) {
+    const float value = y[j], d = value - x[j];
+    rest = fma(d, d, rest);
+    gradient[j] = timesDerivative_float(scale * d, value, activation);
+  }
+  const float8 sum8 = sum0 + sum1;
+  const float4 sum4 = sum8.lo + sum8.hi;
+  const float2 sum2 = sum4.lo + sum4.hi;
+  rowError[rowErrorOffset + row] = sum2.x + sum2.y + rest;
+
+  // A comparison of vectors gives -1 where it holds.
+  int8 count8 = 0;
+  uint l = 0;
+  for (; l + 8 <= latents; l += 8) count8 -= (vload8(0, z + l) != 0.0f);
+  const int4 count4 = count8.lo + count8.hi;
+  int count = count4.x + count4.y + count4.z + count4.w;
+  for (; l < latents; ++l) count += z[l] != 0.0f;
+  rowL0[rowL0Offset + row] = (float)count;
+}
+
+kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void reconstructionLossGroup(
+    LOSS_ARGUMENTS) {
+  local float sums[GROUP];
+  local int counts[GROUP];
+  const uint row = get_group_id(0);
+  const uint lane = get_local_id(0);
+  y += yOffset + (ulong)row * width;
+  x += xOffset + (ulong)row * width;
+  gradient += gradientOffset + (ulong)row * width;
+  z += zOffset + (ulong)row * latents;
+
+  float sum = 0;
+  for (uint j = lane; j < width; j += GROUP) {
+    const float value = y[j], d = value - x[j];
+    sum = fma(d, d, sum);
+    gradient[j] = timesDerivative_float(scale * d, value, activation);
+  }
+  int count = 0;
+  for (uint l = lane; l < latents; l += GROUP) count += z[l] != 0.0f;
+  sums[lane] = sum;
+  counts[lane] = count;
+  for (uint half = GROUP / 2; half > 0; half /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (lane < half) {
+      sums[lane] += sums[lane + half];
+      counts[lane] += counts[lane + half];
+    }
+  }
+  if (lane == 0) {
+    rowError[rowErrorOffset + row] = sums[0];
+    rowL0[rowL0Offset + row] = (float)counts[0];
+  }
+}

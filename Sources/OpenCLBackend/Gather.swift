@@ -1,0 +1,23 @@
+import Compute
+import OpenCLRuntime
+
+extension OpenCLBackend {
+  package func gather(
+    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, into x: Floats
+  ) throws {
+    let shape = GatherShape(pixels, order: order, start: start, into: x)
+    guard x.count > 0 else { return }
+    let block = family.gatherBlock
+    let kernel = try library.kernel("gather", from: .gather, ["BLOCK": block])
+    var arguments = Arguments(kernel)
+    try arguments.add(pixels)
+    try arguments.add(order.view(at: start, shape: [shape.batch]))
+    try arguments.add(x)
+    try arguments.add(shape.width)
+    try arguments.add(scale)
+    try arguments.add(shift)
+    try launch(
+      kernel, as: "gather", global: ((shape.width + block - 1) / block, shape.batch),
+      local: (min(localSize(kernel), 32), 1))
+  }
+}

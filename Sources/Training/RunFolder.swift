@@ -1,0 +1,75 @@
+import Datasets
+import Foundation
+import Imaging
+
+/// The folder that a training run leaves behind: `model.safetensors`, `metrics.csv`,
+/// `reconstructions.png`.
+package struct RunFolder: Sendable {
+  package let path: String
+
+  package var model: String { path + "/model.safetensors" }
+  package var metrics: String { path + "/metrics.csv" }
+  package var picture: String { path + "/reconstructions.png" }
+
+  package init(path: String) {
+    self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+  }
+
+  /// - Throws: `FileError` where the folder holds a run already, or the path is no folder.
+  package func refuseExistingRun() throws {
+    let files = FileManager.default
+    var isFolder: ObjCBool = false
+    guard files.fileExists(atPath: path, isDirectory: &isFolder) else { return }
+    guard isFolder.boolValue else {
+      throw FileError(path: path, reason: "--output is a file, not a folder")
+    }
+    for file in [model, metrics, picture] where files.fileExists(atPath: file) {
+      throw FileError(
+        path: path, reason: "already holds a run; choose another --output or remove it")
+    }
+  }
+
+  /// Makes the folder where it does not exist.
+  ///
+  /// - Throws: `FileError` where it holds a run already or cannot be written.
+  package func create() throws {
+    try refuseExistingRun()
+    do {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+      throw FileError(path: path, reason: "cannot make the --output folder: \(reason(error))")
+    }
+    guard access(path, W_OK) == 0 else {
+      throw FileError(path: path, reason: "the --output folder cannot be written")
+    }
+  }
+
+  private func reason(_ error: any Error) -> String {
+    let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+    guard let underlying, underlying.domain == NSPOSIXErrorDomain else {
+      return (error as NSError).localizedDescription
+    }
+    return String(cString: strerror(Int32(underlying.code)))
+  }
+
+  // MARK: Metrics
+
+  package static let metricsHeader = "epoch,loss,mse,l0,seconds,samples_per_second\n"
+
+  /// Appends a line to `metrics.csv`, after the header where the file is new.
+  package func append(_ metrics: EpochMetrics) throws {
+    let line =
+      "\(metrics.epoch),\(metrics.loss),\(metrics.mse),\(metrics.l0),"
+      + "\(rounded(metrics.seconds)),\(Int(metrics.samplesPerSecond.rounded()))\n"
+    guard let file = fopen(self.metrics, "a") else {
+      throw FileError(path: self.metrics, "cannot write", code: errno)
+    }
+    let text = ftell(file) == 0 ? Self.metricsHeader + line : line
+    let written = fputs(text, file) >= 0
+    guard fclose(file) == 0, written else {
+      throw FileError(path: self.metrics, "cannot write", code: errno)
+    }
+  }
+
+  private func rounded(_ seconds: Double) -> Double { (seconds * 1e6).rounded() / 1e6 }
+}

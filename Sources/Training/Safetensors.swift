@@ -1,0 +1,185 @@
+import Compute
+import Foundation
+import Imaging
+
+/// A safetensors file: an 8-byte little-endian header length, a JSON header, then the tensors.
+///
+/// A file is data: reading one executes nothing, and every offset is checked against the file
+/// before anything of its size is allocated.
+package struct Safetensors: Sendable {
+  package struct Entry: Sendable, Equatable {
+    package let name: String
+    package let shape: [Int]
+    package let values: [Float]
+
+    package init(name: String, shape: [Int], values: [Float]) {
+      self.name = name
+      self.shape = shape
+      self.values = values
+    }
+  }
+
+  package var metadata: [String: String]
+  /// In the order of the data.
+  package var entries: [Entry]
+
+  package init(metadata: [String: String], entries: [Entry]) {
+    self.metadata = metadata
+    self.entries = entries
+  }
+
+  package subscript(_ name: String) -> Entry? { entries.first { $0.name == name } }
+
+  // MARK: Writing
+
+  private struct Header: Codable {
+    let dtype: String
+    let shape: [Int]
+    let data_offsets: [Int]
+  }
+
+  /// The file's bytes; equal contents give equal bytes.
+  package func encoded() throws -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    var fields = ["\"__metadata__\":" + String(decoding: try encoder.encode(metadata), as: UTF8.self)]
+    var offset = 0
+    for entry in entries {
+      precondition(entry.shape.reduce(1, *) == entry.values.count, "\(entry.name) has gaps")
+      let end = offset + 4 * entry.values.count
+      let name = String(decoding: try encoder.encode(entry.name), as: UTF8.self)
+      let header = Header(dtype: "F32", shape: entry.shape, data_offsets: [offset, end])
+      fields.append("\(name):" + String(decoding: try encoder.encode(header), as: UTF8.self))
+      offset = end
+    }
+    var header = [UInt8]("{\(fields.joined(separator: ","))}".utf8)
+    // Spaces, so that the data starts at a multiple of 8.
+    header += [UInt8](repeating: 0x20, count: (8 - header.count % 8) % 8)
+
+    var bytes = [UInt8]()
+    bytes.reserveCapacity(8 + header.count + offset)
+    withUnsafeBytes(of: UInt64(header.count).littleEndian) { bytes += $0 }
+    bytes += header
+    for entry in entries {
+      #if _endian(little)
+        entry.values.withUnsafeBytes { bytes += $0 }
+      #else
+        for value in entry.values {
+          withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes += $0 }
+        }
+      #endif
+    }
+    return bytes
+  }
+
+  package func write(to path: String) throws {
+    try AtomicFile.write(try encoded(), to: path)
+  }
+
+  // MARK: Reading
+
+  /// The longest header that is read; larger ones are refused, as the format's own library does.
+  private static let longestHeader = 100_000_000
+
+  /// - Throws: `FileError` where the file is not a whole, consistent safetensors file of F32
+  ///   tensors.
+  package init(path: String) throws {
+    let bytes: Data
+    do {
+      bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
+    } catch {
+      throw FileError(
+        path: path,
+        reason: FileManager.default.fileExists(atPath: path)
+          ? "cannot read the file" : "no such file")
+    }
+    try self.init(bytes, path: path)
+  }
+
+  /// - Parameter path: for messages.
+  package init(_ bytes: Data, path: String) throws {
+    func fail(_ reason: String, at offset: Int? = nil) -> FileError {
+      FileError(path: path, offset: offset, reason: reason)
+    }
+    let bytes = bytes.startIndex == 0 ? bytes : Data(bytes)
+    guard bytes.count >= 8 else { throw fail("not a safetensors file: only \(bytes.count) bytes") }
+    let length = bytes.prefix(8).enumerated().reduce(UInt64(0)) {
+      $0 | UInt64($1.element) << UInt64(8 * $1.offset)
+    }
+    guard length >= 2, length <= Self.longestHeader, Int(length) <= bytes.count - 8 else {
+      throw fail("not a safetensors file, or a truncated one: a header of \(length) bytes", at: 0)
+    }
+    let start = 8 + Int(length)
+    guard bytes[8] == UInt8(ascii: "{") else { throw fail("not a safetensors header", at: 8) }
+    let fields: [String: Field]
+    do {
+      fields = try JSONDecoder().decode([String: Field].self, from: bytes[8..<start])
+    } catch {
+      throw fail("the header is not the JSON of a safetensors file", at: 8)
+    }
+
+    metadata = [:]
+    var headers: [(name: String, header: Header)] = []
+    for (name, field) in fields {
+      switch field {
+      case .metadata(let values) where name == "__metadata__": metadata = values
+      case .tensor(let header) where name != "__metadata__": headers.append((name, header))
+      default: throw fail("the header's entry \"\(name)\" is not a tensor", at: 8)
+      }
+    }
+    headers.sort { ($0.header.data_offsets.first ?? 0, $0.name) < ($1.header.data_offsets.first ?? 0, $1.name) }
+
+    entries = []
+    var position = 0
+    for (name, header) in headers {
+      guard header.dtype == "F32" else {
+        throw fail("tensor \"\(name)\" is of type \(header.dtype), not F32", at: 8)
+      }
+      var count = 1
+      for dimension in header.shape {
+        let (product, overflow) = count.multipliedReportingOverflow(by: dimension)
+        guard dimension >= 0, !overflow, product <= Int.max / 8 else {
+          throw fail("tensor \"\(name)\" has the shape \(header.shape)", at: 8)
+        }
+        count = product
+      }
+      guard header.data_offsets.count == 2, header.data_offsets[0] == position,
+        header.data_offsets[1] >= position, header.data_offsets[1] - position == 4 * count,
+        header.data_offsets[1] <= bytes.count - start
+      else {
+        throw fail(
+          "tensor \"\(name)\" of shape \(header.shape) at \(header.data_offsets) does not fit "
+            + "the \(bytes.count - start) bytes of data", at: start + position)
+      }
+      let range = start + position..<start + position + 4 * count
+      let values = [Float](unsafeUninitializedCapacity: count) { target, initialized in
+        bytes.withUnsafeBytes { raw in
+          for i in 0..<count {
+            let bits = raw.loadUnaligned(fromByteOffset: range.lowerBound + 4 * i, as: UInt32.self)
+            target[i] = Float(bitPattern: UInt32(littleEndian: bits))
+          }
+        }
+        initialized = count
+      }
+      entries.append(Entry(name: name, shape: header.shape, values: values))
+      position += 4 * count
+    }
+    guard position == bytes.count - start else {
+      throw fail("\(bytes.count - start - position) bytes after the last tensor", at: start + position)
+    }
+  }
+
+  private enum Field: Decodable {
+    case metadata([String: String])
+    case tensor(Header)
+
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.singleValueContainer()
+      if let header = try? container.decode(Header.self) {
+        self = .tensor(header)
+      } else {
+        self = .metadata(try container.decode([String: String].self))
+      }
+    }
+  }
+}

@@ -1,0 +1,174 @@
+import Compute
+import Datasets
+import Foundation
+import Networks
+import RandomNumbers
+
+/// The figures of one epoch of training, as the parameters moved through it.
+package struct EpochMetrics: Sendable {
+  /// Counted from 1.
+  package let epoch: Int
+  /// alpha * mean ||x - xhat||^2 + beta * mean ||z||_0
+  package let loss: Double
+  /// Mean over images and pixels of (x - xhat)^2.
+  package let mse: Double
+  /// Mean number of non-zero code entries.
+  package let l0: Double
+  package let seconds: Double
+  package let samplesPerSecond: Double
+}
+
+/// Where a run stands.
+package struct TrainingProgress: Sendable {
+  package let epoch: Int
+  package let epochs: Int
+  package let step: Int
+  package let steps: Int
+  /// The loss of the last step whose figures have arrived, nil before the first.
+  package let loss: Double?
+  package let samplesPerSecond: Double
+  /// Seconds left, from the speed so far.
+  package let remaining: Double
+}
+
+package enum TrainingEvent: Sendable {
+  case progress(TrainingProgress)
+  case epoch(EpochMetrics)
+}
+
+/// Trains over epochs: shuffles, steps, collects the figures, and keeps the last good parameters.
+package final class Trainer<B: Backend> {
+  package let step: TrainingStep<B>
+  private let images: ResidentImages<B>
+  private let configuration: TrainingConfiguration
+  private let backend: B
+  private let order: B.Indices
+  /// One figure for each image of the epoch, in the epoch's order; read once at its end.
+  private let rowError: B.Floats
+  private let rowL0: B.Floats
+
+  /// The parameters after the last epoch whose every loss was finite; the initial ones before.
+  package private(set) var lastGoodParameters: [Float]
+  package private(set) var lastGoodEpoch = 0
+  package private(set) var history: [EpochMetrics] = []
+
+  /// How many steps the host runs ahead of the device, at most, in units of `stride` steps.
+  private static var depth: Int { 3 }
+  private static var stride: Int { 8 }
+
+  package init(
+    _ configuration: TrainingConfiguration, images: ImageSet, normalisation: Normalisation,
+    on backend: B
+  ) throws {
+    guard configuration.batchSize <= images.count else {
+      throw TrainingError.batchLargerThanSet(
+        batch: configuration.batchSize, count: images.count)
+    }
+    guard images.featureCount == configuration.network.inputs else {
+      throw TrainingError.unsuitableData(
+        "images of \(images.featureCount) values for a network of "
+          + "\(configuration.network.inputs) inputs")
+    }
+    self.configuration = configuration
+    self.backend = backend
+    self.images = try ResidentImages(images, normalisation: normalisation, on: backend)
+    step = try TrainingStep(configuration, on: backend)
+    order = try backend.allocate([images.count], of: UInt32.self)
+    rowError = try backend.allocate([images.count], of: Float.self)
+    rowL0 = try backend.allocate([images.count], of: Float.self)
+    lastGoodParameters = try backend.download(step.network.arena.values)
+  }
+
+  private var stepsPerEpoch: Int {
+    (images.count + configuration.batchSize - 1) / configuration.batchSize
+  }
+
+  /// Trains all epochs.
+  ///
+  /// - Throws: `TrainingError.diverged` at the first step whose loss is not finite; the last good
+  ///   parameters are then in `lastGoodParameters`.
+  package func run(_ report: (TrainingEvent) throws -> Void) throws {
+    let start = ContinuousClock.now
+    for epoch in 1...max(1, configuration.epochs) where epoch <= configuration.epochs {
+      let metrics = try runEpoch(epoch, since: start, report)
+      history.append(metrics)
+      lastGoodParameters = try backend.download(step.network.arena.values)
+      lastGoodEpoch = epoch
+      try report(.epoch(metrics))
+    }
+  }
+
+  private func runEpoch(
+    _ epoch: Int, since start: ContinuousClock.Instant, _ report: (TrainingEvent) throws -> Void
+  ) throws -> EpochMetrics {
+    let epochStart = ContinuousClock.now
+    // A stream for each epoch, so that an epoch's order does not depend on the ones before.
+    var generator = SplitMix64(seed: configuration.seed, stream: 1 << 32 + UInt64(epoch))
+    try backend.upload(generator.shuffledIndices(count: images.count), into: order)
+
+    let steps = stepsPerEpoch
+    var pending: [(step: Int, download: any PendingDownload, rows: Int)] = []
+    var latestLoss: Double?
+    for index in 0..<steps {
+      let rows = rows(ofStep: index)
+      try step.run(
+        images: images, order: order, rows: rows, rowError: rowError.rows(rows),
+        rowL0: rowL0.rows(rows))
+      guard (index + 1) % Self.stride == 0 else { continue }
+
+      // A small download now and then bounds the queue and carries the loss for the display.
+      pending.append((index, try backend.beginDownload(rowError.rows(rows)), rows.count))
+      guard pending.count > Self.depth else { continue }
+      let oldest = pending.removeFirst()
+      let errors = try oldest.download.wait()
+      let loss = errors.reduce(0.0) { $0 + Double($1) } * configuration.alpha / Double(oldest.rows)
+      guard loss.isFinite else { throw try divergence(epoch: epoch, before: index + 1) }
+      latestLoss = loss
+      let done = Double((epoch - 1) * images.count + (oldest.step + 1) * configuration.batchSize)
+      let elapsed = start.secondsSince()
+      let total = Double(configuration.epochs) * Double(images.count)
+      try report(
+        .progress(
+          TrainingProgress(
+            epoch: epoch, epochs: configuration.epochs, step: oldest.step + 1, steps: steps,
+            loss: latestLoss, samplesPerSecond: done / elapsed,
+            remaining: max(0, total - done) / (done / elapsed))))
+    }
+    return try metrics(epoch: epoch, steps: steps, since: epochStart)
+  }
+
+  private func rows(ofStep index: Int) -> Range<Int> {
+    let first = index * configuration.batchSize
+    return first..<min(first + configuration.batchSize, images.count)
+  }
+
+  private func metrics(
+    epoch: Int, steps: Int, since start: ContinuousClock.Instant
+  ) throws -> EpochMetrics {
+    let errors = try backend.download(rowError)
+    let counts = try backend.download(rowL0)
+    let seconds = start.secondsSince()
+    let squaredError = errors.reduce(0.0) { $0 + Double($1) }
+    guard squaredError.isFinite else { throw try divergence(epoch: epoch, before: steps) }
+    let count = Double(images.count)
+    let l0 = counts.reduce(0.0) { $0 + Double($1) } / count
+    return EpochMetrics(
+      epoch: epoch, loss: configuration.alpha * squaredError / count + configuration.beta * l0,
+      mse: squaredError / count / Double(configuration.network.inputs), l0: l0, seconds: seconds,
+      samplesPerSecond: count / seconds)
+  }
+
+  /// The error that names the first step of the epoch whose loss is not finite.
+  private func divergence(epoch: Int, before end: Int) throws -> TrainingError {
+    let errors = try backend.download(rowError)
+    let step = (0..<end).first { index in
+      errors[rows(ofStep: index)].contains { !$0.isFinite }
+    }
+    return .diverged(epoch: epoch, step: (step ?? end - 1) + 1, keptEpoch: lastGoodEpoch)
+  }
+}
+
+extension ContinuousClock.Instant {
+  /// Seconds from here to now.
+  package func secondsSince() -> Double { (ContinuousClock.now - self) / .seconds(1) }
+}

@@ -1,0 +1,179 @@
+import ArgumentParser
+import Compute
+import Datasets
+import Foundation
+import Networks
+import OpenCLBackend
+import RandomNumbers
+import ReferenceBackend
+import Training
+import Verification
+
+struct Check: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Compare a device with the reference, operation by operation and in training.",
+    discussion: """
+      First every operation over awkward shapes: in the exact tier the inputs are whole numbers and \
+      the result must be equal; in the bound tier each element must lie within its rounding bound \
+      of double precision. Then whole training steps with every operation run on both sides, and a \
+      free run of 20 steps on each, whose losses must agree to 1e-5. Exit status 1 when anything \
+      exceeds its bound.
+
+      Examples:
+        sparrow check
+        sparrow check --device gpu --verbose
+        sparrow check --device 0:0 --quick --json
+      """)
+
+  @OptionGroup var device: DeviceOptions
+  @Flag(help: "Small shapes only, and no training: for slow simulators.") var quick = false
+  @Flag(help: "A row for every case instead of one for each operation.") var verbose = false
+  @OptionGroup var json: JSONOption
+
+  struct Row: Encodable {
+    let operation, shape, tier: String
+    let error, bound, ratio: Double
+    let passed: Bool
+    let failure: String?
+  }
+
+  struct Outcome {
+    let device: String
+    let rows: [Row]
+    var failures: [Row] { rows.filter { !$0.passed } }
+  }
+
+  func run() throws {
+    let outcome = try device.run(Job(quick: quick))
+    if json.isOn {
+      try printJSON(
+        Output(
+          device: outcome.device, passed: outcome.failures.isEmpty, cases: outcome.rows.count,
+          failures: outcome.failures.count, results: outcome.rows))
+    } else {
+      show(outcome)
+    }
+    if !outcome.failures.isEmpty { throw ExitCode(1) }
+  }
+
+  private struct Output: Encodable {
+    let device: String
+    let passed: Bool
+    let cases, failures: Int
+    let results: [Row]
+  }
+
+  private func show(_ outcome: Outcome) {
+    let shown = verbose ? outcome.rows.map { (row: $0, count: 1) } : worst(outcome.rows)
+    let cells = shown.map { row, count in
+      [
+        row.operation, row.tier, verbose ? "" : "\(count)", row.shape, significant(row.error, 3),
+        significant(row.bound, 3), row.passed ? "ok" : "FAILED",
+      ]
+    }
+    print(
+      table(
+        ["operation", "tier", verbose ? "" : "cases", verbose ? "shape" : "worst shape", "error",
+          "bound", "verdict"],
+        cells, leftAligned: [0, 1, 3, 6]))
+    for row in outcome.failures { print("FAILED \(row.operation) \(row.shape): \(row.failure ?? "")") }
+    let count = outcome.rows.count
+    print(
+      outcome.failures.isEmpty
+        ? "\(outcome.device): all \(count) cases within their bounds"
+        : "\(outcome.device): \(outcome.failures.count) of \(count) cases FAILED")
+  }
+
+  /// For each operation and tier the case that used most of its bound.
+  private func worst(_ rows: [Row]) -> [(row: Row, count: Int)] {
+    var result: [(row: Row, count: Int)] = []
+    for row in rows {
+      if let index = result.firstIndex(where: {
+        $0.row.operation == row.operation && $0.row.tier == row.tier
+      }) {
+        let worse = row.ratio > result[index].row.ratio || row.ratio.isNaN
+        result[index] = (worse ? row : result[index].row, result[index].count + 1)
+      } else {
+        result.append((row, 1))
+      }
+    }
+    return result
+  }
+
+  private struct Job: BackendTask {
+    let quick: Bool
+
+    func run<B: Backend>(on backend: B) throws -> Outcome {
+      var rows: [Row] = []
+      for operation in OperationCases.all(quick ? .quick : .full) {
+        let report = try operation.report(on: backend)
+        rows.append(
+          Row(
+            operation: report.operation, shape: report.label, tier: report.tier.rawValue,
+            report.comparison))
+      }
+      if !quick { rows += try training(on: backend) }
+      return Outcome(device: backend.name, rows: rows)
+    }
+
+    private func training<B: Backend>(on backend: B) throws -> [Row] {
+      let images = try DataSource(parsing: "glyphs").load(seed: 7).train
+      let configuration = TrainingConfiguration(
+        network: .collapsed(inputs: images.featureCount), epochs: 1, batchSize: 256, seed: 7)
+      let checked = CheckedBackend(
+        device: backend, oracle: ReferenceBackend(), stopsAtMismatch: false)
+      _ = try losses(configuration, images, steps: 3, on: checked)
+      let inSteps = checked.comparisons.map {
+        Row(
+          operation: "training: \($0.operation)", shape: "3 steps, \($0.calls) calls",
+          tier: "bound", $0.comparison)
+      }
+
+      let onDevice = try losses(configuration, images, steps: 20, on: backend)
+      let onReference = try losses(configuration, images, steps: 20, on: ReferenceBackend())
+      let free = Comparison(
+        "loss of step", got: onDevice,
+        expectation: Expectation(values: onReference, bounds: onReference.map { $0 * 1e-5 }))
+      return inSteps + [
+        Row(
+          operation: "training: loss", shape: "20 free steps, batch 256", tier: "bound", free)
+      ]
+    }
+
+    /// The loss of each of the first steps.
+    private func losses<B: Backend>(
+      _ configuration: TrainingConfiguration, _ images: ImageSet, steps: Int, on backend: B
+    ) throws -> [Double] {
+      let step = try TrainingStep(configuration, on: backend)
+      let resident = try ResidentImages(images, normalisation: .unit, on: backend)
+      let count = steps * configuration.batchSize
+      var generator = SplitMix64(seed: configuration.seed)
+      let order = try backend.allocate([count], of: UInt32.self)
+      try backend.upload(
+        (0..<count).map { _ in UInt32(generator.nextIndex(below: UInt64(images.count))) }, into: order)
+      let rowError = try backend.allocate([count], of: Float.self)
+      let rowL0 = try backend.allocate([count], of: Float.self)
+      for index in 0..<steps {
+        let rows = index * configuration.batchSize..<(index + 1) * configuration.batchSize
+        try step.run(
+          images: resident, order: order, rows: rows, rowError: rowError.rows(rows),
+          rowL0: rowL0.rows(rows))
+      }
+      let errors = try backend.download(rowError)
+      return (0..<steps).map { index in
+        let rows = index * configuration.batchSize..<(index + 1) * configuration.batchSize
+        return errors[rows].reduce(0.0) { $0 + Double($1) } * configuration.alpha
+          / Double(configuration.batchSize)
+      }
+    }
+  }
+}
+
+extension Check.Row {
+  init(operation: String, shape: String, tier: String, _ comparison: Comparison) {
+    self.init(
+      operation: operation, shape: shape, tier: tier, error: comparison.maximumError,
+      bound: comparison.bound, ratio: comparison.worstRatio, passed: comparison.passes,
+      failure: comparison.failure)
+  }
+}

@@ -1,0 +1,195 @@
+import ArgumentParser
+import Compute
+import Datasets
+import Foundation
+import Imaging
+import Networks
+import Training
+
+/// `--model`
+struct ModelOption: ParsableArguments {
+  @Option(
+    name: .customLong("model"),
+    help: ArgumentHelp("A model.safetensors that `sparrow train` wrote.", valueName: "file"))
+  var path: String
+}
+
+struct Evaluate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Score a model on the test part of a data source.",
+    discussion: """
+      MSE is the mean over images and pixels of (x - xhat)^2; FVU the fraction of variance \
+      unexplained, sum ||x - xhat||^2 / sum ||x - mean||^2; L0 the mean number of non-zero code \
+      entries of an image; dead the latents that are zero for every image.
+
+      Example:
+        sparrow evaluate --model runs/mnist/model.safetensors --data mnist:mnist --json
+      """)
+
+  @OptionGroup var model: ModelOption
+  @OptionGroup var data: DataOptions
+  @OptionGroup var device: DeviceOptions
+  @OptionGroup var json: JSONOption
+
+  func run() throws {
+    let file = try ModelFile(path: model.path)
+    let dataset = try load(data.source, seed: file.description.training.seed)
+    try file.requireFit(dataset.test)
+    let (report, name) = try device.run(Job(file: file, images: dataset.test))
+    if json.isOn {
+      try printJSON(
+        Output(
+          mse: report.mse, fvu: report.fvu, l0: report.l0, dead: report.dead,
+          latents: report.latents, images: report.images, device: name, data: dataset.name,
+          model: model.path))
+    } else {
+      print(summary(of: report))
+    }
+  }
+
+  private struct Output: Encodable {
+    let mse, fvu, l0: Double
+    let dead, latents, images: Int
+    let device, data, model: String
+  }
+
+  private struct Job: BackendTask {
+    let file: ModelFile
+    let images: ImageSet
+
+    func run<B: Backend>(on backend: B) throws -> (EvaluationReport, String) {
+      let evaluator = try Evaluator(
+        try file.network(on: backend), batchSize: min(256, images.count))
+      let report = try evaluator.evaluate(images, normalisation: file.description.normalisation)
+      return (report, backend.name)
+    }
+  }
+}
+
+/// Which part of a data source.
+enum Part: String, CaseIterable, ExpressibleByArgument {
+  case test, train
+
+  func images(of dataset: Dataset) -> ImageSet { self == .test ? dataset.test : dataset.train }
+}
+
+struct Encode: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write the codes of images as an NPY file.",
+    discussion: """
+      The file holds a float32 array [images, latents], in the order of the data source.
+
+      Example:
+        sparrow encode --model runs/mnist/model.safetensors --data mnist:mnist --output codes.npy
+        python3 -c 'import numpy; print(numpy.load("codes.npy").shape)'
+      """)
+
+  @OptionGroup var model: ModelOption
+  @OptionGroup var data: DataOptions
+  @Option(help: "The part to encode: test or train.") var part = Part.test
+  @OptionGroup var device: DeviceOptions
+  @Option(help: ArgumentHelp("The NPY file to write.", valueName: "file")) var output: String
+  @Flag(help: "Replace the output file where it exists.") var force = false
+
+  func run() throws {
+    try refuseExisting(output, force: force)
+    let file = try ModelFile(path: model.path)
+    let dataset = try load(data.source, seed: file.description.training.seed)
+    let images = part.images(of: dataset)
+    try file.requireFit(images)
+    try device.run(Job(file: file, images: images, output: output))
+    print("Written: \(output), \(images.count) codes of \(file.description.training.network.latents)")
+  }
+
+  private struct Job: BackendTask {
+    let file: ModelFile
+    let images: ImageSet
+    let output: String
+
+    func run<B: Backend>(on backend: B) throws {
+      let network = try file.network(on: backend)
+      let evaluator = try Evaluator(network, batchSize: min(256, images.count))
+      let writer = try NPYWriter(
+        path: output, type: .float32, rowShape: [network.configuration.latents])
+      try evaluator.forEachBatch(
+        of: images, normalisation: file.description.normalisation
+      ) { _, batch in
+        try writer.append(try backend.download(batch.code))
+      }
+      try writer.close()
+    }
+  }
+}
+
+struct Reconstruct: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write reconstructions as PNG.",
+    discussion: """
+      With an output that ends in .png: one picture of inputs over their reconstructions. Else a \
+      folder of one PNG an image, named by its number.
+
+      Examples:
+        sparrow reconstruct --model runs/mnist/model.safetensors --data mnist:mnist --output r.png
+        sparrow reconstruct --model m.safetensors --data images:photos --count 100 --output out
+      """)
+
+  @OptionGroup var model: ModelOption
+  @OptionGroup var data: DataOptions
+  @Option(help: "The part to reconstruct: test or train.") var part = Part.test
+  @Option(help: "How many images, from the first on.") var count = 64
+  @OptionGroup var device: DeviceOptions
+  @Option(help: ArgumentHelp("The PNG file or the folder to write.", valueName: "path"))
+  var output: String
+  @Flag(help: "Replace what exists.") var force = false
+
+  func validate() throws {
+    guard count >= 1 else { throw ValidationError("--count must be at least 1, not \(count)") }
+  }
+
+  func run() throws {
+    try refuseExisting(output, force: force)
+    let file = try ModelFile(path: model.path)
+    let dataset = try load(data.source, seed: file.description.training.seed)
+    let images = part.images(of: dataset)
+    try file.requireFit(images)
+    let chosen = images.prefix(count)
+    try device.run(Job(file: file, images: chosen, output: output))
+    print("Written: \(output), \(chosen.count) images")
+  }
+
+  private struct Job: BackendTask {
+    let file: ModelFile
+    let images: ImageSet
+    let output: String
+
+    func run<B: Backend>(on backend: B) throws {
+      let evaluator = try Evaluator(
+        try file.network(on: backend), batchSize: min(256, images.count))
+      let normalisation = file.description.normalisation
+      if output.lowercased().hasSuffix(".png") {
+        try reconstructions(
+          of: images, count: images.count, evaluator: evaluator, normalisation: normalisation
+        ).write(to: output)
+        return
+      }
+      do {
+        try FileManager.default.createDirectory(
+          atPath: output, withIntermediateDirectories: true)
+      } catch {
+        throw FileError(path: output, reason: "cannot make the --output folder")
+      }
+      try evaluator.forEachBatch(of: images, normalisation: normalisation) { rows, batch in
+        let outputs = try reconstructed(batch, like: images, normalisation, evaluator)
+        for (row, image) in zip(rows, outputs) {
+          try image.write(to: output + "/" + String(format: "%06d.png", row))
+        }
+      }
+    }
+  }
+}
+
+/// - Throws: where the file exists and may not be replaced.
+func refuseExisting(_ path: String, force: Bool) throws {
+  guard !force, FileManager.default.fileExists(atPath: path) else { return }
+  throw FileError(path: path, reason: "exists already; --force replaces it")
+}
