@@ -6,7 +6,8 @@
 #   oclgrind  Oclgrind, a simulator that reports accesses out of bounds and data races; slow, so
 #             small shapes only and no training steps
 #
-# Usage: Scripts/conformance.sh [--require-all] [pocl] [intel] [oclgrind]      (default: all three)
+# Usage: Scripts/conformance.sh [--require-all] [--sparrow PATH] [pocl] [intel] [oclgrind]
+# (Default: all three.)
 #
 # An implementation is alone on the loader's list while it is checked, so its device is 0:0, and
 # nothing can fall back to another one. Exit status 1 when one fails, or with --require-all when
@@ -16,19 +17,24 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 . Scripts/packages.sh
 
-sparrow=${SPARROW:-$root/.build/release/sparrow}
+sparrow=$root/.build/release/sparrow
 probe=$root/.build-setup/opencl-probe
 work=$root/.build-conformance
 time_limit=3600 # seconds for each implementation
 
 require_all=
 wanted=()
-for argument in "$@"; do
-  case $argument in
+while [ $# -gt 0 ]; do
+  case $1 in
     --require-all) require_all=yes ;;
-    pocl | intel | oclgrind) wanted+=("$argument") ;;
-    *) die "unknown argument '$argument'; usage: conformance.sh [--require-all] [pocl] [intel] [oclgrind]" ;;
+    --sparrow)
+      sparrow=${2:?--sparrow needs a path}
+      shift
+      ;;
+    pocl | intel | oclgrind) wanted+=("$1") ;;
+    *) die "unknown argument '$1'; the head of Scripts/conformance.sh says what there is" ;;
   esac
+  shift
 done
 [ ${#wanted[@]} -gt 0 ] || wanted=(pocl intel oclgrind)
 
@@ -38,6 +44,7 @@ done
 mkdir -p "$work"
 
 rows=()
+reasons=()
 failures=0
 skipped=0
 
@@ -45,8 +52,8 @@ skipped=0
 row() { rows+=("$(printf '%-10s %-24s %-28s %7s %8s' "$@")"); }
 
 not_run() {
-  say "$1 cannot be run: $2"
-  row "$1" "${3:--}" "not run: $2" - -
+  reasons+=("$1 was not run: $2")
+  row "$1" - "not run, see below" - -
   skipped=$((skipped + 1))
 }
 
@@ -184,6 +191,7 @@ for name in "${wanted[@]}"; do "check_$name"; done
 echo
 printf '%-10s %-24s %-28s %7s %8s\n' implementation version verdict cases seconds
 printf '%s\n' "${rows[@]}"
+[ $skipped -eq 0 ] || printf '%s\n' "${reasons[@]}"
 [ $failures -eq 0 ] || exit 1
 [ $skipped -eq 0 ] || [ -z "$require_all" ] || exit 1
 exit 0

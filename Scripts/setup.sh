@@ -81,7 +81,7 @@ build_probe() {
   rm -f "$probe"
   if [ "$system" = Darwin ]; then opencl='-framework OpenCL'; else opencl=-lOpenCL; fi
   # stdio.h first: jpeglib.h uses FILE without including it. (Word splitting is wanted.)
-  # shellcheck disable=SC2046
+  # shellcheck disable=SC2046,SC2086
   $cc -w -O1 -o "$probe" -include stdio.h "$root/Scripts/opencl-probe.c" \
     -include zlib.h -include png.h -include jpeglib.h \
     $(pkg-config --cflags --libs libpng libjpeg zlib 2>/dev/null) $opencl >"$work/probe.log" 2>&1
