@@ -3,34 +3,42 @@
 
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
-const char sparrowKernelActivation[] = {
+static const char activation[] = {
 #embed "activation.cl"
     , 0};
+const char *const sparrowKernelActivation = activation;
 
-const char sparrowKernelElementwise[] = {
+static const char elementwise[] = {
 #embed "elementwise.cl"
     , 0};
+const char *const sparrowKernelElementwise = elementwise;
 
-const char sparrowKernelGather[] = {
+static const char gather[] = {
 #embed "gather.cl"
     , 0};
+const char *const sparrowKernelGather = gather;
 
-const char sparrowKernelLoss[] = {
+static const char loss[] = {
 #embed "loss.cl"
     , 0};
+const char *const sparrowKernelLoss = loss;
 
-const char sparrowKernelColumns[] = {
+static const char columns[] = {
 #embed "columns.cl"
     , 0};
+const char *const sparrowKernelColumns = columns;
 
-const char sparrowKernelMatmulCPU[] = {
+static const char matmul_cpu[] = {
 #embed "matmul_cpu.cl"
     , 0};
+const char *const sparrowKernelMatmulCPU = matmul_cpu;
 
-const char sparrowKernelMatmulGPU[] = {
+static const char matmul_gpu[] = {
 #embed "matmul_gpu.cl"
     , 0};
+const char *const sparrowKernelMatmulGPU = matmul_gpu;
 
-const char sparrowKernelPeak[] = {
+static const char peak[] = {
 #embed "peak.cl"
     , 0};
+const char *const sparrowKernelPeak = peak;

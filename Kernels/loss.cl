@@ -81,11 +81,11 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void reconstructionLos
   for (uint l = lane; l < latents; l += GROUP) count += z[l] != 0.0f;
   sums[lane] = sum;
   counts[lane] = count;
-  for (uint half = GROUP / 2; half > 0; half /= 2) {
+  for (uint step = GROUP / 2; step > 0; step /= 2) {
     barrier(CLK_LOCAL_MEM_FENCE);
-    if (lane < half) {
-      sums[lane] += sums[lane + half];
-      counts[lane] += counts[lane + half];
+    if (lane < step) {
+      sums[lane] += sums[lane + step];
+      counts[lane] += counts[lane + step];
     }
   }
   if (lane == 0) {

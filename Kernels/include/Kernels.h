@@ -2,13 +2,13 @@
 #ifndef SPARROW_KERNELS_H
 #define SPARROW_KERNELS_H
 
-extern const char sparrowKernelActivation[];
-extern const char sparrowKernelElementwise[];
-extern const char sparrowKernelGather[];
-extern const char sparrowKernelLoss[];
-extern const char sparrowKernelColumns[];
-extern const char sparrowKernelMatmulCPU[];
-extern const char sparrowKernelMatmulGPU[];
-extern const char sparrowKernelPeak[];
+extern const char *const sparrowKernelActivation;
+extern const char *const sparrowKernelElementwise;
+extern const char *const sparrowKernelGather;
+extern const char *const sparrowKernelLoss;
+extern const char *const sparrowKernelColumns;
+extern const char *const sparrowKernelMatmulCPU;
+extern const char *const sparrowKernelMatmulGPU;
+extern const char *const sparrowKernelPeak;
 
 #endif

@@ -2,7 +2,7 @@ import Kernels
 import OpenCLRuntime
 
 /// The OpenCL C sources, each under the name of its file.
-enum KernelSource: String {
+package enum KernelSource: String, Sendable {
   case activation, elementwise, gather, loss, columns, matmulCPU, matmulGPU, peak
 
   var text: String {

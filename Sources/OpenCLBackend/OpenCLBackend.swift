@@ -87,7 +87,8 @@ package final class OpenCLBackend: Backend {
   ///
   /// - Parameter label: what the profile counts it as.
   func launch(
-    _ kernel: Kernel, as label: @autoclosure () -> String, global: (Int, Int), local: (columns: Int, rows: Int)
+    _ kernel: Kernel, as label: @autoclosure () -> String, global: (Int, Int),
+    local: (columns: Int, rows: Int)
   ) throws {
     func rounded(_ size: Int, _ unit: Int) -> Int { (size + unit - 1) / unit * unit }
     let event = try queue.enqueue(
@@ -132,5 +133,29 @@ struct Arguments {
   mutating func add(_ value: Int32) throws {
     try kernel.set(index, value)
     index += 1
+  }
+}
+
+extension OpenCLBackend {
+  /// The rate of fused multiply-adds in registers, in GFLOPS: the best of a few launches.
+  package func measuredPeak() throws -> Double {
+    let kernel = try library.kernel("peak", from: .peak)
+    let items = family == .cpu ? 16 * device.computeUnits : 2048 * device.computeUnits
+    let rounds = family == .cpu ? 100_000 : 20_000
+    let result = try allocate([items], of: Float.self)
+    var arguments = Arguments(kernel)
+    try arguments.add(result)
+    try arguments.add(rounds)
+    try arguments.add(Float(0.999))
+    try arguments.add(Float(0.001))
+    var best = 0.0
+    for _ in 0..<5 {
+      let start = ContinuousClock.now
+      try launch(kernel, as: "peak", global: (items, 1), local: (localSize(kernel), 1))
+      try finish()
+      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      best = max(best, Double(items) * Double(rounds) * 2 * 8 * 12 / seconds / 1e9)
+    }
+    return best
   }
 }

@@ -42,7 +42,9 @@ package struct Safetensors: Sendable {
   package func encoded() throws -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    var fields = ["\"__metadata__\":" + String(decoding: try encoder.encode(metadata), as: UTF8.self)]
+    var fields = [
+      "\"__metadata__\":" + String(decoding: try encoder.encode(metadata), as: UTF8.self)
+    ]
     var offset = 0
     for entry in entries {
       precondition(entry.shape.reduce(1, *) == entry.values.count, "\(entry.name) has gaps")
@@ -127,7 +129,9 @@ package struct Safetensors: Sendable {
       default: throw fail("the header's entry \"\(name)\" is not a tensor", at: 8)
       }
     }
-    headers.sort { ($0.header.data_offsets.first ?? 0, $0.name) < ($1.header.data_offsets.first ?? 0, $1.name) }
+    headers.sort {
+      ($0.header.data_offsets.first ?? 0, $0.name) < ($1.header.data_offsets.first ?? 0, $1.name)
+    }
 
     entries = []
     var position = 0
@@ -165,7 +169,8 @@ package struct Safetensors: Sendable {
       position += 4 * count
     }
     guard position == bytes.count - start else {
-      throw fail("\(bytes.count - start - position) bytes after the last tensor", at: start + position)
+      throw fail(
+        "\(bytes.count - start - position) bytes after the last tensor", at: start + position)
     }
   }
 

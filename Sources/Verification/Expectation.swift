@@ -35,9 +35,9 @@ package func summationBound(_ terms: Int) -> Double {
 
 /// How an output compares with its expectation.
 package struct Comparison: Sendable {
-  /// The largest absolute error.
-  package var maximumError = 0.0
-  /// The bound at the element with the largest share of its bound used.
+  /// The error at the element that used the largest share of its bound.
+  package var error = 0.0
+  /// The bound at that element.
   package var bound = 0.0
   /// The largest error as a share of its bound; infinite where a bound of 0 is missed.
   package var worstRatio = 0.0
@@ -57,10 +57,8 @@ package struct Comparison: Sendable {
       let same = value == wanted || (value.isNaN && wanted.isNaN)
       let error = same ? 0 : abs(value - wanted)
       let ratio = same ? 0 : bound > 0 && error.isFinite ? error / bound : .infinity
-      if !(error <= maximumError) { maximumError = error }
-      if ratio > worstRatio || (index == 0 && bound > self.bound) {
-        worstRatio = max(ratio, worstRatio)
-        self.bound = bound
+      if ratio > worstRatio || index == 0 {
+        (worstRatio, self.error, self.bound) = (ratio, error, bound)
       }
       if !(ratio <= 1), failure == nil {
         failure = "\(name)[\(index)] is \(value), wanted \(wanted) within \(bound)"
@@ -69,8 +67,9 @@ package struct Comparison: Sendable {
   }
 
   package mutating func merge(_ other: Comparison) {
-    if !(other.maximumError <= maximumError) { maximumError = other.maximumError }
-    if other.worstRatio >= worstRatio { (worstRatio, bound) = (other.worstRatio, other.bound) }
+    if other.worstRatio >= worstRatio {
+      (worstRatio, error, bound) = (other.worstRatio, other.error, other.bound)
+    }
     failure = failure ?? other.failure
   }
 }

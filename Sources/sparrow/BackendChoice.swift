@@ -14,7 +14,7 @@ extension DeviceOptions {
   /// The chosen device, or nil for the reference, and why.
   func choose() throws -> (device: Device?, reason: String) {
     let devices = try DeviceCatalog.devices()
-    switch try selector().select(from: devices.map(\.properties)) {
+    switch try request().select(from: devices.map(\.properties)) {
     case .reference(let reason): return (nil, reason)
     case .device(let index, let reason): return (devices[index], reason)
     }
@@ -25,10 +25,10 @@ extension DeviceOptions {
     let (device, reason) = try choose()
     guard let device else {
       let backend = ReferenceBackend()
-      Console.note("Device: \(backend.name) (\(reason))")
+      Console.note("Device: \(backend.name). \(reason)")
       return try task.run(on: backend)
     }
-    Console.note("Device: \(device.name), \(device.platformName) [\(device.designation)] (\(reason))")
+    Console.note("Device: \(device.name), \(device.platformName). \(reason)")
     return try task.run(on: OpenCLBackend(device: device))
   }
 }

@@ -166,7 +166,7 @@ struct BenchTrain: ParsableCommand {
   @Option(
     name: .customLong("data"), help: "The images, as for `sparrow train`.",
     transform: { try DataSource(parsing: $0) })
-  var source = DataSource.glyphs()
+  var source = DataSource.glyphs(trainCount: 10_000)
   @Option(help: "Images in a step.") var batch = 256
   @Option(help: "Epochs timed, after one to warm up.") var epochs = 5
   @OptionGroup var device: DeviceOptions
@@ -199,13 +199,13 @@ struct BenchTrain: ParsableCommand {
     let seconds: Double
     let name: String
     if let chosen {
-      Console.note("Device: \(chosen.name) [\(chosen.designation)] (\(reason))")
+      Console.note("Device: \(chosen.name), \(chosen.platformName). \(reason)")
       let backend = try OpenCLBackend(device: chosen)
       name = backend.name
       seconds = try medianEpoch(configuration, images, on: backend)
       operations = try profiled(configuration, images, on: chosen, steps: steps)
     } else {
-      Console.note("Device: CPU reference (\(reason))")
+      Console.note("Device: CPU reference. \(reason)")
       let backend = ReferenceBackend()
       name = backend.name
       seconds = try medianEpoch(configuration, images, on: backend)

@@ -73,10 +73,14 @@ struct Check: ParsableCommand {
     }
     print(
       table(
-        ["operation", "tier", verbose ? "" : "cases", verbose ? "shape" : "worst shape", "error",
-          "bound", "verdict"],
+        [
+          "operation", "tier", verbose ? "" : "cases", verbose ? "shape" : "worst shape", "error",
+          "bound", "verdict",
+        ],
         cells, leftAligned: [0, 1, 3, 6]))
-    for row in outcome.failures { print("FAILED \(row.operation) \(row.shape): \(row.failure ?? "")") }
+    for row in outcome.failures {
+      print("FAILED \(row.operation) \(row.shape): \(row.failure ?? "")")
+    }
     let count = outcome.rows.count
     print(
       outcome.failures.isEmpty
@@ -150,7 +154,8 @@ struct Check: ParsableCommand {
       var generator = SplitMix64(seed: configuration.seed)
       let order = try backend.allocate([count], of: UInt32.self)
       try backend.upload(
-        (0..<count).map { _ in UInt32(generator.nextIndex(below: UInt64(images.count))) }, into: order)
+        (0..<count).map { _ in UInt32(generator.nextIndex(below: UInt64(images.count))) },
+        into: order)
       let rowError = try backend.allocate([count], of: Float.self)
       let rowL0 = try backend.allocate([count], of: Float.self)
       for index in 0..<steps {
@@ -172,7 +177,7 @@ struct Check: ParsableCommand {
 extension Check.Row {
   init(operation: String, shape: String, tier: String, _ comparison: Comparison) {
     self.init(
-      operation: operation, shape: shape, tier: tier, error: comparison.maximumError,
+      operation: operation, shape: shape, tier: tier, error: comparison.error,
       bound: comparison.bound, ratio: comparison.worstRatio, passed: comparison.passes,
       failure: comparison.failure)
   }

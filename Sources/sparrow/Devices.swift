@@ -22,7 +22,7 @@ struct Devices: ParsableCommand {
   func run() throws {
     let devices = try DeviceCatalog.devices()
     let rows = devices.map(Row.init)
-    let selection = try device.selector().select(from: devices.map(\.properties))
+    let selection = try device.request().select(from: devices.map(\.properties))
     let chosen: String? =
       if case .device(let index, _) = selection { devices[index].designation } else { nil }
     if json.isOn {

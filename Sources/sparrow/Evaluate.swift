@@ -98,7 +98,8 @@ struct Encode: ParsableCommand {
     let images = part.images(of: dataset)
     try file.requireFit(images)
     try device.run(Job(file: file, images: images, output: output))
-    print("Written: \(output), \(images.count) codes of \(file.description.training.network.latents)")
+    print(
+      "Written: \(output), \(images.count) codes of \(file.description.training.network.latents)")
   }
 
   private struct Job: BackendTask {
@@ -110,7 +111,7 @@ struct Encode: ParsableCommand {
       let network = try file.network(on: backend)
       let evaluator = try Evaluator(network, batchSize: min(256, images.count))
       let writer = try NPYWriter(
-        path: output, type: .float32, rowShape: [network.configuration.latents])
+        path: output, element: Float.self, rowShape: [network.configuration.latents])
       try evaluator.forEachBatch(
         of: images, normalisation: file.description.normalisation
       ) { _, batch in
@@ -167,9 +168,10 @@ struct Reconstruct: ParsableCommand {
         try file.network(on: backend), batchSize: min(256, images.count))
       let normalisation = file.description.normalisation
       if output.lowercased().hasSuffix(".png") {
-        try reconstructions(
-          of: images, count: images.count, evaluator: evaluator, normalisation: normalisation
-        ).write(to: output)
+        try ImageFile.writePNG(
+          reconstructions(
+            of: images, count: images.count, evaluator: evaluator, normalisation: normalisation),
+          to: output)
         return
       }
       do {
@@ -181,7 +183,7 @@ struct Reconstruct: ParsableCommand {
       try evaluator.forEachBatch(of: images, normalisation: normalisation) { rows, batch in
         let outputs = try reconstructed(batch, like: images, normalisation, evaluator)
         for (row, image) in zip(rows, outputs) {
-          try image.write(to: output + "/" + String(format: "%06d.png", row))
+          try ImageFile.writePNG(image, to: output + "/" + String(format: "%06d.png", row))
         }
       }
     }

@@ -26,6 +26,37 @@ struct Fetch: ParsableCommand {
   var mirror: [String] = []
 
   func run() throws {
-    // Written once the downloader is in place.
+    let download: DatasetDownload
+    do {
+      download = try DatasetDownload.mnist(mirrors: mirror)
+    } catch {
+      throw ValidationError("\(error)")
+    }
+    let display = TransferDisplay()
+    let outcomes = try download.run(into: folder) { display.show($0) }
+    Console.clearLine()
+    for (file, outcome) in outcomes {
+      switch outcome {
+      case .alreadyPresent: print("\(file): already there, verified")
+      case .downloaded(let mirror): print("\(file): downloaded from \(mirror), verified")
+      }
+    }
+    print("Train with: sparrow train --data mnist:\(folder) --output runs/mnist")
+  }
+}
+
+/// Progress of a download: a live line on a terminal, now and then a line elsewhere.
+private final class TransferDisplay: @unchecked Sendable {
+  // Unchecked: calls come from the downloader's one thread, one after another.
+  private var lastShown: ContinuousClock.Instant?
+
+  func show(_ progress: DatasetDownload.Progress) {
+    if let lastShown, lastShown.duration(to: .now) < .seconds(Console.isTerminal ? 0.1 : 2) {
+      return
+    }
+    lastShown = .now
+    let total = progress.total.map { " of \($0 / 1024)" } ?? ""
+    let line = "\(progress.file): \(progress.bytes / 1024)\(total) KiB"
+    Console.isTerminal ? Console.overwrite(line) : Console.note(line)
   }
 }

@@ -17,11 +17,11 @@ struct DeviceOptions: ParsableArguments {
       valueName: "selection"))
   var name: String?
 
-  func validate() throws { _ = try selector() }
+  func validate() throws { _ = try request() }
 
-  func selector() throws -> DeviceSelector {
+  func request() throws -> DeviceRequest {
     do {
-      return try DeviceSelector.fromEnvironmentOr(flag: name)
+      return try DeviceRequest(flag: name)
     } catch {
       throw ValidationError("\(error)")
     }
@@ -46,6 +46,7 @@ struct DataOptions: ParsableArguments {
 
 /// `--json`
 struct JSONOption: ParsableArguments {
-  @Flag(name: .customLong("json"), help: "Print one JSON object, and nothing else, on standard output.")
+  @Flag(
+    name: .customLong("json"), help: "Print one JSON object, and nothing else, on standard output.")
   var isOn = false
 }

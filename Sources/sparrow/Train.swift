@@ -91,8 +91,9 @@ struct Train: ParsableCommand {
       let evaluator = try Evaluator(
         trainer.step.network, batchSize: min(256, dataset.test.count))
       let report = try evaluator.evaluate(dataset.test, normalisation: .unit)
-      try reconstructions(of: dataset.test, count: 64, evaluator: evaluator, normalisation: .unit)
-        .write(to: folder.picture)
+      try ImageFile.writePNG(
+        reconstructions(of: dataset.test, count: 64, evaluator: evaluator, normalisation: .unit),
+        to: folder.picture)
       print(summary(of: report))
       print("Written: \(folder.model), metrics.csv, reconstructions.png")
     }
@@ -112,7 +113,17 @@ struct Train: ParsableCommand {
 
 /// Loads with progress on standard error where it takes long.
 func load(_ source: DataSource, seed: UInt64?) throws -> Dataset {
-  try source.load(seed: seed)
+  let start = ContinuousClock.now
+  var shown = start
+  defer { if shown > start { Console.clearLine() } }
+  return try source.load(seed: seed) { done, total in
+    guard start.secondsSince() > 1, shown.secondsSince() > (Console.isTerminal ? 0.1 : 5) else {
+      return
+    }
+    shown = .now
+    let line = "reading the data: \(done) of \(total)"
+    Console.isTerminal ? Console.overwrite(line) : Console.note(line)
+  }
 }
 
 /// For example "Test: MSE 0.00591, FVU 0.0881, L0 54.2 of 64, 3 dead latents, 10000 images".
