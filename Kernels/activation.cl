@@ -35,7 +35,7 @@
  * which anything but 0 can come out, so clamping there keeps n small.
  * The clamp is a comparison that is false for NaN, so NaN passes through. */
 #define DEFINE_EXP_NON_POSITIVE(F, I, AS_I, AS_F)                              \
-inline F expNonPositive_##F(F x)                                               \
+F expNonPositive_##F(F x)                                               \
 {                                                                              \
     x = x < (F)(-105.0f) ? (F)(-105.0f) : x;                                   \
     const F t = fma(x, (F)(LOG2_E), (F)(ROUND_MAGIC));                         \
@@ -57,7 +57,7 @@ inline F expNonPositive_##F(F x)                                               \
 
 /* sigmoid(x): z = exp(-|x|) never overflows; 1/(1+z) or z/(1+z). */
 #define DEFINE_SIGMOID(F)                                                      \
-inline F sigmoid_##F(F x)                                                      \
+F sigmoid_##F(F x)                                                      \
 {                                                                              \
     const F z = expNonPositive_##F(-fabs(x));                                  \
     return (x < (F)(0.0f) ? z : (F)(1.0f)) / ((F)(1.0f) + z);                  \
@@ -66,7 +66,7 @@ inline F sigmoid_##F(F x)                                                      \
 /* tanh(x): near 0 an odd polynomial; elsewhere (1-z)/(1+z) with
  * z = exp(-2|x|), and the sign of x. */
 #define DEFINE_TANH(F, I, AS_I, AS_F)                                          \
-inline F tanh_##F(F x)                                                         \
+F tanh_##F(F x)                                                         \
 {                                                                              \
     const F m = fabs(x);                                                       \
     const F z = expNonPositive_##F(m * (F)(-2.0f));                            \
@@ -84,7 +84,7 @@ inline F tanh_##F(F x)                                                         \
 
 /* y = f(x).  relu keeps NaN (the comparison is false for it). */
 #define DEFINE_ACTIVATE(F)                                                     \
-inline F activate_##F(F x, const int activation)                               \
+F activate_##F(F x, const int activation)                               \
 {                                                                              \
     if (activation == ACTIVATION_RELU)                                         \
         return x < (F)(0.0f) ? (F)(0.0f) : x;                                  \
@@ -95,7 +95,7 @@ inline F activate_##F(F x, const int activation)                               \
     return x;                                                                  \
 }                                                                              \
 /* g * f'(x), the derivative expressed from the output y = f(x). */            \
-inline F timesDerivative_##F(F g, F y, const int activation)                   \
+F timesDerivative_##F(F g, F y, const int activation)                   \
 {                                                                              \
     if (activation == ACTIVATION_RELU)                                         \
         return y > (F)(0.0f) ? g : (F)(0.0f);                                  \

@@ -62,6 +62,9 @@
 #ifndef KC
 #define KC 256
 #endif
+#ifndef UNROLL
+#define UNROLL 1
+#endif
 #ifndef PACK_A
 #define PACK_A 0
 #endif
@@ -78,18 +81,20 @@
 #error "MR must be 4 or 6"
 #endif
 
-/* Up to 8 elements, the missing ones 0. */
-inline float8 load8(global const float *p, const uint count)
+/* Up to 8 elements; missing ones repeat the last (all are 0 where count is 0). */
+float8 load8(global const float *p, const uint count)
 {
     if (count >= 8)
         return vload8(0, p);
-    float t[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-    for (uint i = 0; i < count; i++)
-        t[i] = p[i];
+    if (count == 0)
+        return (float8)(0.0f);
+    float t[8];
+    for (uint i = 0; i < 8; i++)
+        t[i] = p[min(i, count - 1)];
     return vload8(0, t);
 }
 
-inline void store8(const float8 v, global float *p, const uint count)
+void store8(const float8 v, global float *p, const uint count)
 {
     if (count >= 8) {
         vstore8(v, 0, p);
@@ -102,7 +107,7 @@ inline void store8(const float8 v, global float *p, const uint count)
 }
 
 /* Eight rows of eight values, transposed: out[step*j] = column j. */
-inline void transpose8(const float8 r0, const float8 r1, const float8 r2, const float8 r3,
+void transpose8(const float8 r0, const float8 r1, const float8 r2, const float8 r3,
                        const float8 r4, const float8 r5, const float8 r6, const float8 r7,
                        float8 *out, const uint step)
 {
@@ -136,7 +141,7 @@ inline void transpose8(const float8 r0, const float8 r1, const float8 r2, const 
 /* Eight vectors of a matrix stored with the k dimension contiguous, for k in
  * [0, kCount): out[step*k] = (row 0 at k, ..., row 7 at k).  Rows beyond the
  * last valid one repeat it. */
-inline void packTransposed(global const float *source, const size_t stride, const uint rows,
+void packTransposed(global const float *source, const size_t stride, const uint rows,
                            const uint kCount, float8 *out, const uint step)
 {
     global const float *p0 = source;
@@ -157,7 +162,7 @@ inline void packTransposed(global const float *source, const size_t stride, cons
 }
 
 /* The same for a matrix stored with the k dimension strided. */
-inline void packStraight(global const float *source, const size_t stride, const uint columns,
+void packStraight(global const float *source, const size_t stride, const uint columns,
                          const uint kCount, float8 *out, const uint step)
 {
     if (columns >= 8) {
@@ -195,8 +200,11 @@ void matmul(global const float *restrict a, const uint aOffset,
     float8 aPack[KC * (MB / MR)];
 #endif
 
-    for (uint kFirst = 0; kFirst < K; kFirst += KC) {
-        const uint kCount = min(K - kFirst, (uint)KC);
+    /* Blocks of k of about equal size, so that no short one is left over. */
+    const uint kBlocks = (K - 1) / KC + 1;
+    const uint kStep = ((K - 1) / kBlocks / 8 + 1) * 8;
+    for (uint kFirst = 0; kFirst < K; kFirst += kStep) {
+        const uint kCount = min(K - kFirst, kStep);
         const int isLast = kFirst + kCount == K;
 
 #if PACK_A
@@ -270,7 +278,6 @@ void matmul(global const float *restrict a, const uint aOffset,
 
                 {
                     const float8 *bp = bPack;
-                    const float8 *const bEnd = bPack + 2 * kCount;
 #if PACK_A
                     const float *ap = (const float *)(aPack + (m - mFirst) / MR * KC);
 #define A_VALUE(i) ap[i]
@@ -287,13 +294,21 @@ void matmul(global const float *restrict a, const uint aOffset,
 #define A_STEP 1
 #endif
 #define MULTIPLY(i) { const float8 s = (float8)(A_VALUE(i)); x##i = fma(s, b0, x##i); y##i = fma(s, b1, y##i); }
-                    do {
-                        const float8 b0 = bp[0];
-                        const float8 b1 = bp[1];
-                        EACH_ROW(MULTIPLY)
-                        ap += A_STEP;
-                        bp += 2;
-                    } while (bp != bEnd);
+#define ONE_K { const float8 b0 = bp[0]; const float8 b1 = bp[1]; EACH_ROW(MULTIPLY) ap += A_STEP; bp += 2; }
+                    for (uint k = kCount / UNROLL; k > 0; k--) {
+                        ONE_K
+#if UNROLL >= 2
+                        ONE_K
+#endif
+#if UNROLL >= 4
+                        ONE_K
+                        ONE_K
+#endif
+                    }
+#if UNROLL > 1
+                    for (uint k = kCount % UNROLL; k > 0; k--)
+                        ONE_K
+#endif
                 }
 
                 if (!isLast || epilogue == 0 || epilogue == 3) {
