@@ -78,7 +78,10 @@ struct NPYTests {
         file(version: 1, "{'descr': '|u1', 'fortran_order': True, 'shape': (1, 1)}", [1]),
         "byte 66: the array is in Fortran's order, only C's order is read"
       ),
-      (file(version: 1, good, [1]), "byte 68: truncated: the header promises 2 bytes after byte 67"),
+      (
+        file(version: 1, good, [1]),
+        "byte 68: truncated: the header promises 2 bytes after byte 67"
+      ),
       (file(version: 1, good, [1, 2, 3]), "byte 69: bytes follow the 2 elements"),
       (
         file(version: 1, good.replacingOccurrences(of: "(2,)", with: "(-2,)"), [1, 2]),
