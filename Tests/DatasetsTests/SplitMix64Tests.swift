@@ -72,6 +72,8 @@ struct SplitMix64Tests {
     #expect(random.shuffledIndices(count: 0) == [])
     #expect(random.shuffledIndices(count: 1) == [0])
     #expect(random == SplitMix64(seed: 1))
+    // From an independent implementation of the same specification.
+    #expect(random.shuffledIndices(count: 10) == [9, 0, 1, 4, 8, 2, 3, 7, 6, 5])
     let shuffled = random.shuffledIndices(count: 1000)
     #expect(shuffled.sorted() == Array(0..<1000))
     #expect(zip(shuffled, 0...).filter { $0 == $1 }.count < 10)
