@@ -68,6 +68,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
 
+    .testTarget(name: "RandomNumbersTests", dependencies: ["RandomNumbers"]),
     .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime"]),
     .testTarget(
       name: "BackendTests",

@@ -1,6 +1,7 @@
 import Datasets
 import Foundation
 import Imaging
+import RandomNumbers
 import Testing
 
 @Suite(.timeLimit(.minutes(1)))

@@ -1,4 +1,4 @@
-import Datasets
+import RandomNumbers
 import Foundation
 import Testing
 
