@@ -62,9 +62,6 @@
 #ifndef KC
 #define KC 256
 #endif
-#ifndef UNROLL
-#define UNROLL 1
-#endif
 #ifndef PACK_A
 #define PACK_A 0
 #endif
@@ -278,6 +275,7 @@ void matmul(global const float *restrict a, const uint aOffset,
 
                 {
                     const float8 *bp = bPack;
+                    const float8 *const bEnd = bPack + 2 * kCount;
 #if PACK_A
                     const float *ap = (const float *)(aPack + (m - mFirst) / MR * KC);
 #define A_VALUE(i) ap[i]
@@ -294,21 +292,16 @@ void matmul(global const float *restrict a, const uint aOffset,
 #define A_STEP 1
 #endif
 #define MULTIPLY(i) { const float8 s = (float8)(A_VALUE(i)); x##i = fma(s, b0, x##i); y##i = fma(s, b1, y##i); }
-#define ONE_K { const float8 b0 = bp[0]; const float8 b1 = bp[1]; EACH_ROW(MULTIPLY) ap += A_STEP; bp += 2; }
-                    for (uint k = kCount / UNROLL; k > 0; k--) {
-                        ONE_K
-#if UNROLL >= 2
-                        ONE_K
-#endif
-#if UNROLL >= 4
-                        ONE_K
-                        ONE_K
-#endif
-                    }
-#if UNROLL > 1
-                    for (uint k = kCount % UNROLL; k > 0; k--)
-                        ONE_K
-#endif
+                    /* The form of this loop matters: counted and unrolled
+                     * variants of it were up to twice as slow for some of the
+                     * transpositions.  Compare timings after any change. */
+                    do {
+                        const float8 b0 = bp[0];
+                        const float8 b1 = bp[1];
+                        EACH_ROW(MULTIPLY)
+                        ap += A_STEP;
+                        bp += 2;
+                    } while (bp != bEnd);
                 }
 
                 if (!isLast || epilogue == 0 || epilogue == 3) {

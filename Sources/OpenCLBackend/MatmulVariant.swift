@@ -56,7 +56,7 @@ package struct MatmulVariant: Hashable, Sendable {
     switch family {
     case .cpu:
       [
-        .cpu(rows: 24, columns: 16), .cpu(rows: 132, columns: 16),
+        .cpu(rows: 48, columns: 16), .cpu(rows: 132, columns: 16),
         .cpu(rows: 258, columns: 512, packing: true),
       ]
     case .gpu:
