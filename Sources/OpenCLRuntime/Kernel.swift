@@ -88,12 +88,16 @@ package final class Kernel {
     try set(index, byteCount: byteCount, value: nil)
   }
 
-  /// Wraps `clSetKernelArg`. An index out of range goes to the driver too, which names it an error.
+  /// Wraps `clSetKernelArg`. An index out of range does not reach the driver: Intel's CPU runtime
+  /// crashes on some.
   private func set(_ index: Int, byteCount: Int, value: UnsafeRawPointer?) throws {
-    try check(
-      "clSetKernelArg", "kernel '\(name)', argument \(index) (it has \(argumentCount))"
-    ) {
-      clSetKernelArg(handle.pointer, cl_uint(truncatingIfNeeded: index), byteCount, value)
+    func detail() -> String { "kernel '\(name)', argument \(index) (it has \(argumentCount))" }
+    guard retained.indices.contains(index) else {
+      throw OpenCLError(
+        call: "clSetKernelArg", code: cl_int(CL_INVALID_ARG_INDEX), detail: detail())
+    }
+    try check("clSetKernelArg", detail()) {
+      clSetKernelArg(handle.pointer, cl_uint(index), byteCount, value)
     }
   }
 }

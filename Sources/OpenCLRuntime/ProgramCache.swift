@@ -103,7 +103,7 @@ package final class ProgramCache: Sendable {
         return !warned
       }
       guard isFirst else { return }
-      let reason = (error as NSError).underlyingErrors.first ?? error
+      let reason = (error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error ?? error
       logger.warning(
         "compiled programs are not kept: \(directory.path): \(reason.localizedDescription)")
     }
