@@ -8,14 +8,15 @@ import Verification
     let checked = CheckedBackend(
       device: ReferenceBackend(threads: 1), oracle: ReferenceBackend(threads: 2))
     try everyOperation(on: checked)
-    #expect(checked.comparisons.count == 7)
+    #expect(checked.comparisons.count == 10)
     #expect(checked.comparisons.allSatisfy { $0.comparison.worstRatio <= 1 })
   }
 
   /// A slight error in any one operation is found and named.
   @Test(
     arguments: [
-      "matmul", "columnSums", "reconstructionLoss", "adam", "gather", "countNonzero", "fill",
+      "matmul", "denseForward", "denseBackward", "denseGradients", "columnSums",
+      "reconstructionLoss", "adam", "gather", "countNonzero", "fill",
     ])
   func aWrongOperationIsNamed(operation: String) throws {
     let checked = CheckedBackend(
@@ -53,6 +54,15 @@ import Verification
     try backend.matmul(
       MatrixOperand(x, transposed: true), MatrixOperand(gradient), into: slopes,
       epilogue: .columnSums(into: bias))
+    try backend.denseForward(
+      x, through: [DenseLayer(weight: w, bias: bias, activation: .tanh, output: y)])
+    let below = try backend.allocate([4, 6], of: Float.self)
+    try backend.denseBackward(
+      gradient,
+      through: [DenseBackwardLayer(weight: w, activation: .tanh, below: y, gradient: below)])
+    try backend.denseGradients([
+      DenseGradient(input: x, delta: below, weightGradient: slopes, biasGradient: bias)
+    ])
     let sums = try backend.allocate([6], of: Float.self)
     try backend.columnSums(of: gradient, into: sums)
     let m = try backend.allocate([6, 6], of: Float.self)
@@ -108,6 +118,18 @@ private final class FlawedBackend: Backend {
   ) throws {
     try right.matmul(a, b, into: c, epilogue: epilogue)
     try spoil("matmul", c)
+  }
+  func denseForward(_ x: Floats, through layers: [DenseLayer<Storage>]) throws {
+    try right.denseForward(x, through: layers)
+    try spoil("denseForward", layers[0].output)
+  }
+  func denseBackward(_ delta: Floats, through layers: [DenseBackwardLayer<Storage>]) throws {
+    try right.denseBackward(delta, through: layers)
+    try spoil("denseBackward", layers[0].gradient)
+  }
+  func denseGradients(_ layers: [DenseGradient<Storage>]) throws {
+    try right.denseGradients(layers)
+    try spoil("denseGradients", layers[0].biasGradient)
   }
   func columnSums(of x: Floats, into s: Floats) throws {
     try right.columnSums(of: x, into: s)

@@ -1,5 +1,5 @@
-import RandomNumbers
 import Foundation
+import RandomNumbers
 import Testing
 
 struct SplitMix64Tests {
