@@ -18,6 +18,11 @@ static const char gather[] = {
     , 0};
 const char *const sparrowKernelGather = gather;
 
+static const char loss_row[] = {
+#embed "loss_row.cl"
+    , 0};
+const char *const sparrowKernelLossRow = loss_row;
+
 static const char loss[] = {
 #embed "loss.cl"
     , 0};

@@ -46,6 +46,69 @@ void denseChain(global const float *x, const uint xOffset, CHAIN_LAYER(0), CHAIN
 }
 #endif
 
+/* Forward through consecutive dense layers, the reconstruction loss, and the way
+ * back: what `denseChain` (forward), the loss and `denseChain` (backward) give one
+ * after another, with the rows of a block still in the cache.  Needs
+ * matmulBlockTransposed and loss_row.cl as well.
+ * Global size ceil(M / blockRows).
+ */
+#if defined(PASS)
+#define PASS_LAYER(d, i)                                                       \
+    global const float *d##b##i, const uint d##b##i##Offset,                   \
+    global const float *d##e##i, const uint d##e##i##Offset,                   \
+    global float *d##y##i, const uint d##y##i##Offset,                         \
+    const uint d##n##i, const int d##a##i
+#define PASS_LAYERS(d) PASS_LAYER(d, 0), PASS_LAYER(d, 1), PASS_LAYER(d, 2), PASS_LAYER(d, 3)
+#define PASS_ARRAYS(d)                                                               \
+    global const float *const d##bs[4] = {d##b0 + d##b0Offset, d##b1 + d##b1Offset,  \
+                                          d##b2 + d##b2Offset, d##b3 + d##b3Offset}; \
+    global const float *const d##es[4] = {d##e0 + d##e0Offset, d##e1 + d##e1Offset,  \
+                                          d##e2 + d##e2Offset, d##e3 + d##e3Offset}; \
+    global float *const d##ys[4] = {d##y0 + d##y0Offset, d##y1 + d##y1Offset,        \
+                                    d##y2 + d##y2Offset, d##y3 + d##y3Offset};       \
+    const uint d##ns[4] = {d##n0, d##n1, d##n2, d##n3};                              \
+    const int d##as[4] = {d##a0, d##a1, d##a2, d##a3};
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void densePass(global const float *x, const uint xOffset, PASS_LAYERS(f),
+               const uint forwardLayers, global const float *target, const uint targetOffset,
+               const int activation, global const float *z, const uint zOffset,
+               const uint latents, const float scale, global float *gradient,
+               const uint gradientOffset, global float *rowError, const uint rowErrorOffset,
+               global float *rowL0, const uint rowL0Offset, PASS_LAYERS(r),
+               const uint backwardLayers, const uint M, const uint K, const uint blockRows)
+{
+    const uint mFirst = (uint)get_global_id(0) * blockRows;
+    if (mFirst >= M)
+        return;
+    const uint mLast = mFirst + min(M - mFirst, blockRows);
+    PASS_ARRAYS(f)
+    PASS_ARRAYS(r)
+
+    global const float *a = x + xOffset;
+    uint depth = K;
+    for (uint layer = 0; layer < forwardLayers; layer++) {
+        matmulBlock(a, fbs[layer], fys[layer], fes[layer], fys[layer], M, fns[layer], depth,
+                    mFirst, mLast, 0, fns[layer], 1, fas[layer]);
+        a = fys[layer];
+        depth = fns[layer];
+    }
+    for (uint row = mFirst; row < mLast; row++)
+        reconstructionLossOfRow(a + (size_t)row * depth, target + targetOffset + (size_t)row * depth,
+                                activation, z + zOffset + (size_t)row * latents, scale,
+                                gradient + gradientOffset + (size_t)row * depth,
+                                rowError + rowErrorOffset + row, rowL0 + rowL0Offset + row,
+                                depth, latents);
+    a = gradient + gradientOffset;
+    for (uint layer = 0; layer < backwardLayers; layer++) {
+        matmulBlockTransposed(a, rbs[layer], rys[layer], res[layer], rys[layer], M, rns[layer],
+                              depth, mFirst, mLast, 0, rns[layer], 2, ras[layer]);
+        a = rys[layer];
+        depth = rns[layer];
+    }
+}
+#endif
+
 /* Independent products with column sums (epilogue 3; with TRANSPOSE_A the
  * gradients of dense layers): C_i = op(A_i) B_i and sums_i.
  * A work-item takes one block of MB x 16 of one product:

@@ -5,7 +5,7 @@
 //   gradient_ij = scale * (y_ij - x_ij) * f'(y_ij)
 //   rowL0_i     = number of j with z_ij != 0
 //
-// Preceded by activation.cl. Two kernels with the same arguments: `reconstructionLossRow` gives a
+// Preceded by activation.cl and loss_row.cl. Two kernels with the same arguments: `reconstructionLossRow` gives a
 // row to one work-item (CPU; launch: global size batch, local size 1), `reconstructionLossGroup`
 // gives it to one work-group of GROUP work-items (GPU; launch: global size batch * GROUP). Each
 // adds in an order fixed by the width alone.
@@ -23,41 +23,11 @@
 
 kernel void reconstructionLossRow(LOSS_ARGUMENTS) {
   const uint row = get_global_id(0);
-  y += yOffset + (ulong)row * width;
-  x += xOffset + (ulong)row * width;
-  gradient += gradientOffset + (ulong)row * width;
-  z += zOffset + (ulong)row * latents;
-
-  // Several sums side by side, since each addition waits for the one before.
-  float8 sum0 = 0, sum1 = 0;
-  uint j = 0;
-  for (; j + 16 <= width; j += 16) {
-    const float8 y0 = vload8(0, y + j), y1 = vload8(0, y + j + 8);
-    const float8 d0 = y0 - vload8(0, x + j), d1 = y1 - vload8(0, x + j + 8);
-    sum0 = fma(d0, d0, sum0);
-    sum1 = fma(d1, d1, sum1);
-    vstore8(timesDerivative_float8(scale * d0, y0, activation), 0, gradient + j);
-    vstore8(timesDerivative_float8(scale * d1, y1, activation), 0, gradient + j + 8);
-  }
-  float rest = 0;
-  for (; j < width; ++j) {
-    const float value = y[j], d = value - x[j];
-    rest = fma(d, d, rest);
-    gradient[j] = timesDerivative_float(scale * d, value, activation);
-  }
-  const float8 sum8 = sum0 + sum1;
-  const float4 sum4 = sum8.lo + sum8.hi;
-  const float2 sum2 = sum4.lo + sum4.hi;
-  rowError[rowErrorOffset + row] = sum2.x + sum2.y + rest;
-
-  // A comparison of vectors gives -1 where it holds.
-  int8 count8 = 0;
-  uint l = 0;
-  for (; l + 8 <= latents; l += 8) count8 -= (vload8(0, z + l) != 0.0f);
-  const int4 count4 = count8.lo + count8.hi;
-  int count = count4.x + count4.y + count4.z + count4.w;
-  for (; l < latents; ++l) count += z[l] != 0.0f;
-  rowL0[rowL0Offset + row] = (float)count;
+  reconstructionLossOfRow(y + yOffset + (ulong)row * width, x + xOffset + (ulong)row * width,
+                          activation, z + zOffset + (ulong)row * latents, scale,
+                          gradient + gradientOffset + (ulong)row * width,
+                          rowError + rowErrorOffset + row, rowL0 + rowL0Offset + row, width,
+                          latents);
 }
 
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void reconstructionLossGroup(

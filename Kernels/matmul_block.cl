@@ -72,6 +72,10 @@
 #error "MR must be 4 or 6"
 #endif
 
+/* A program may hold this file twice, for two forms of MATMUL_BLOCK. */
+#ifndef MATMUL_HELPERS
+#define MATMUL_HELPERS
+
 /* Up to 8 elements; missing ones repeat the last (all are 0 where count is 0). */
 float8 load8(global const float *p, const uint count)
 {
@@ -165,9 +169,15 @@ void packStraight(global const float *source, const size_t stride, const uint co
     }
 }
 
+#endif
+
+#ifndef MATMUL_BLOCK
+#define MATMUL_BLOCK matmulBlock
+#endif
+
 /* `a` may be what an earlier call of the same work-item wrote, so that nothing
  * here is `restrict`. */
-inline void matmulBlock(global const float *a, global const float *b, global float *c,
+inline void MATMUL_BLOCK(global const float *a, global const float *b, global float *c,
                         global const float *extra, global float *columnSums, const uint M,
                         const uint N, const uint K, const uint mFirst, const uint mLast,
                         const uint nFirst, const uint nLast, const int epilogue,

@@ -5,6 +5,7 @@
 extern const char *const sparrowKernelActivation;
 extern const char *const sparrowKernelElementwise;
 extern const char *const sparrowKernelGather;
+extern const char *const sparrowKernelLossRow;
 extern const char *const sparrowKernelLoss;
 extern const char *const sparrowKernelColumns;
 extern const char *const sparrowKernelMatmulBlock;

@@ -63,6 +63,12 @@ package protocol Backend: AnyObject {
   /// `[n_i, n_(i-1)]`, the output y_i of the layer below and the result `[B, n_i]`.
   func denseBackward(_ delta: Floats, through layers: [DenseBackwardLayer<Storage>]) throws
 
+  /// One pass of training over a batch: `denseForward`, `reconstructionLoss` of the last output and
+  /// `denseBackward` from the loss's gradient, one after another.
+  func densePass(
+    _ x: Floats, forward: [DenseLayer<Storage>], loss: ReconstructionLoss<Storage>,
+    backward: [DenseBackwardLayer<Storage>]) throws
+
   /// The gradients of dense layers, independent of each other: dW_i = x_i^T d_i,
   /// db_i = sum of the rows of d_i; the same bits as the `matmul` of each with its column sums.
   ///
@@ -183,6 +189,27 @@ package struct DenseBackwardLayer<Storage: AnyObject> {
   }
 }
 
+/// What `reconstructionLoss` takes besides the reconstruction.
+package struct ReconstructionLoss<Storage: AnyObject> {
+  package let target, code, gradient, rowError, rowL0: Tensor<Storage, Float>
+  package let activation: Activation
+  package let scale: Float
+
+  package init(
+    target: Tensor<Storage, Float>, activation: Activation, code: Tensor<Storage, Float>,
+    scale: Float, gradient: Tensor<Storage, Float>, rowError: Tensor<Storage, Float>,
+    rowL0: Tensor<Storage, Float>
+  ) {
+    self.target = target
+    self.activation = activation
+    self.code = code
+    self.scale = scale
+    self.gradient = gradient
+    self.rowError = rowError
+    self.rowL0 = rowL0
+  }
+}
+
 /// What the gradients of a dense layer are made of, and where they go.
 package struct DenseGradient<Storage: AnyObject> {
   package let input, delta, weightGradient, biasGradient: Tensor<Storage, Float>
@@ -222,6 +249,19 @@ extension Backend {
         epilogue: .derivative(of: layer.activation, at: layer.below))
       input = layer.gradient
     }
+  }
+
+  package func densePassByParts(
+    _ x: Floats, forward: [DenseLayer<Storage>], loss: ReconstructionLoss<Storage>,
+    backward: [DenseBackwardLayer<Storage>]
+  ) throws {
+    precondition(!forward.isEmpty, "a pass has layers")
+    try denseForward(x, through: forward)
+    try reconstructionLoss(
+      reconstruction: forward[forward.count - 1].output, target: loss.target,
+      activation: loss.activation, code: loss.code, scale: loss.scale, gradient: loss.gradient,
+      rowError: loss.rowError, rowL0: loss.rowL0)
+    try denseBackward(loss.gradient, through: backward)
   }
 
   package func denseGradientsByProducts(_ layers: [DenseGradient<Storage>]) throws {

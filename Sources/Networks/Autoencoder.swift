@@ -40,24 +40,39 @@ package final class Autoencoder<B: Backend> {
   }
 
   private func run(_ range: Range<Int>, from input: B.Floats, _ workspace: Workspace<B>) throws {
-    try backend.denseForward(
-      input,
-      through: range.map { index in
-        DenseLayer(
-          weight: arena.value(layers[index].weight), bias: arena.value(layers[index].bias),
-          activation: layers[index].activation, output: workspace.activations[index])
-      })
+    try backend.denseForward(input, through: forwardLayers(range, workspace))
   }
 
-  /// Fills the arena's gradients from `workspace.gradients.last`, the loss's gradient with respect
-  /// to the last layer's pre-activations; the other gradients of the workspace are overwritten.
+  private func forwardLayers(
+    _ range: Range<Int>, _ workspace: Workspace<B>
+  ) -> [DenseLayer<B.Storage>] {
+    range.map { index in
+      DenseLayer(
+        weight: arena.value(layers[index].weight), bias: arena.value(layers[index].bias),
+        activation: layers[index].activation, output: workspace.activations[index])
+    }
+  }
+
+  /// From `workspace.input` to the loss and all gradients: fills the workspace and the arena's
+  /// gradients.
   ///
   /// With delta the gradient of a layer's pre-activations and x its input: the delta below is
   /// (delta W^T) * f'(x), dW = x^T delta, db = sum of delta's rows.
-  package func backward(_ workspace: Workspace<B>) throws {
-    try backend.denseBackward(
-      workspace.outputGradient,
-      through: layers.indices.dropFirst().reversed().map { index in
+  ///
+  /// - Parameters:
+  ///   - scale: of the loss's gradient, as in `Backend.reconstructionLoss`.
+  ///   - rowError: receives ||x - xhat||^2 of each row, `[batch]`.
+  ///   - rowL0: receives ||z||_0 of each row, `[batch]`.
+  package func differentiate(
+    _ workspace: Workspace<B>, scale: Float, rowError: B.Floats, rowL0: B.Floats
+  ) throws {
+    try backend.densePass(
+      workspace.input, forward: forwardLayers(layers.indices, workspace),
+      loss: ReconstructionLoss(
+        target: workspace.input, activation: configuration.outputActivation,
+        code: workspace.code, scale: scale, gradient: workspace.outputGradient,
+        rowError: rowError, rowL0: rowL0),
+      backward: layers.indices.dropFirst().reversed().map { index in
         DenseBackwardLayer(
           weight: arena.value(layers[index].weight), activation: layers[index - 1].activation,
           below: workspace.activations[index - 1], gradient: workspace.gradients[index - 1])

@@ -21,7 +21,8 @@ extension OpenCLBackend {
     for start in stride(from: 0, to: layers.count, by: Self.slots) {
       let part = layers[start..<min(start + Self.slots, layers.count)]
       try launchChain(
-        input, part.map { ($0.weight, $0.bias, $0.output, $0.activation) }, isBackward: false)
+        input, part.map { ChainLayer($0.weight, $0.bias, $0.output, $0.activation) },
+        isBackward: false)
       input = part[part.endIndex - 1].output
     }
   }
@@ -36,41 +37,71 @@ extension OpenCLBackend {
     for start in stride(from: 0, to: layers.count, by: Self.slots) {
       let part = layers[start..<min(start + Self.slots, layers.count)]
       try launchChain(
-        input, part.map { ($0.weight, $0.below, $0.gradient, $0.activation) }, isBackward: true)
+        input, part.map { ChainLayer($0.weight, $0.below, $0.gradient, $0.activation) },
+        isBackward: true)
       input = part[part.endIndex - 1].gradient
     }
   }
 
-  /// Up to four layers, each with its second operand, bias or derivative, result and activation.
+  /// A layer's second operand, its bias or the outputs to take the derivative at, and its result.
+  private struct ChainLayer {
+    let b, extra, y: Floats
+    let activation: Activation
+
+    init(_ b: Floats, _ extra: Floats, _ y: Floats, _ activation: Activation) {
+      (self.b, self.extra, self.y, self.activation) = (b, extra, y, activation)
+    }
+  }
+
   private func launchChain(
-    _ x: Floats, _ layers: [(b: Floats, extra: Floats, y: Floats, activation: Activation)],
-    isBackward: Bool
+    _ x: Floats, _ layers: [ChainLayer], isBackward: Bool
   ) throws {
     let rows = x.shape[0]
-    var depth = x.shape[1]
-    for layer in layers {
-      let epilogue: MatmulEpilogue<Storage> =
-        isBackward
-        ? .derivative(of: layer.activation, at: layer.extra)
-        : .bias(layer.extra, layer.activation)
-      let operand = MatrixOperand(layer.b, transposed: isBackward)
-      precondition(operand.rows == depth, "a layer of \(layer.b.shape) after \(depth) values")
-      precondition(layer.y.shape == [rows, operand.columns], "\(layer.y.shape) for \(rows) rows")
-      if case .bias(let bias, _) = epilogue { precondition(bias.count == operand.columns) }
-      if case .derivative(_, let y) = epilogue { precondition(y.shape == layer.y.shape) }
-      depth = operand.columns
-    }
-
+    checkChain(layers, isBackward: isBackward, rows: rows, depth: x.shape[1])
     let kernel = try library.kernel(
       "denseChain", from: .denseCPU,
       ["CHAIN_EPILOGUE": isBackward ? 2 : 1, "TRANSPOSE_B": isBackward ? 1 : 0])
-    // Two blocks for each compute unit, of whole register tiles of six rows.
-    let blocks = 2 * device.computeUnits
-    let blockRows = max(6, ((rows + blocks - 1) / blocks + 5) / 6 * 6)
+    let blockRows = blockRows(rows)
     var arguments = Arguments(kernel)
     try arguments.add(x)
+    try addChain(layers, to: &arguments)
+    try arguments.add(rows)
+    try arguments.add(x.shape[1])
+    try arguments.add(blockRows)
+    try launch(
+      kernel, as: isBackward ? "denseBackward" : "denseForward",
+      global: ((rows + blockRows - 1) / blockRows, 1), local: (1, 1))
+  }
+
+  private func checkChain(
+    _ layers: [ChainLayer], isBackward: Bool, rows: Int, depth: Int
+  ) {
+    var depth = depth
+    for layer in layers {
+      let operand = MatrixOperand(layer.b, transposed: isBackward)
+      precondition(operand.rows == depth, "a layer of \(layer.b.shape) after \(depth) values")
+      precondition(layer.y.shape == [rows, operand.columns], "\(layer.y.shape) for \(rows) rows")
+      precondition(
+        isBackward ? layer.extra.shape == layer.y.shape : layer.extra.count == operand.columns,
+        "\(layer.extra.shape) for a result of \(layer.y.shape)")
+      depth = operand.columns
+    }
+  }
+
+  /// Two blocks for each compute unit, of whole register tiles of six rows.
+  private func blockRows(_ rows: Int) -> Int {
+    let blocks = 2 * device.computeUnits
+    return max(6, ((rows + blocks - 1) / blocks + 5) / 6 * 6)
+  }
+
+  /// The slots of a chain and how many are used; with none, `filler` stands in.
+  private func addChain(
+    _ layers: [ChainLayer], to arguments: inout Arguments, filler: ChainLayer? = nil
+  ) throws {
     for slot in 0..<Self.slots {
-      let layer = layers[min(slot, layers.count - 1)]
+      guard let layer = layers.isEmpty ? filler : layers[min(slot, layers.count - 1)] else {
+        preconditionFailure("a chain has layers")
+      }
       try arguments.add(layer.b)
       try arguments.add(layer.extra)
       try arguments.add(layer.y)
@@ -78,12 +109,45 @@ extension OpenCLBackend {
       try arguments.add(layer.activation.code)
     }
     try arguments.add(layers.count)
-    try arguments.add(rows)
+  }
+
+  package func densePass(
+    _ x: Floats, forward: [DenseLayer<Storage>], loss: ReconstructionLoss<Storage>,
+    backward: [DenseBackwardLayer<Storage>]
+  ) throws {
+    guard fuses(forward.map(\.weight) + backward.map(\.weight)), x.count > 0, !forward.isEmpty,
+      max(forward.count, backward.count) <= Self.slots
+    else {
+      return try densePassByParts(x, forward: forward, loss: loss, backward: backward)
+    }
+    let there = forward.map { ChainLayer($0.weight, $0.bias, $0.output, $0.activation) }
+    let back = backward.map { ChainLayer($0.weight, $0.below, $0.gradient, $0.activation) }
+    let shape = LossShape(
+      reconstruction: forward[forward.count - 1].output, target: loss.target, code: loss.code,
+      gradient: loss.gradient, rowError: loss.rowError, rowL0: loss.rowL0)
+    checkChain(there, isBackward: false, rows: shape.batch, depth: x.shape[1])
+    checkChain(back, isBackward: true, rows: shape.batch, depth: shape.width)
+
+    let kernel = try library.kernel("densePass", from: .densePassCPU, ["PASS": 1])
+    let blockRows = blockRows(shape.batch)
+    var arguments = Arguments(kernel)
+    try arguments.add(x)
+    try addChain(there, to: &arguments)
+    try arguments.add(loss.target)
+    try arguments.add(loss.activation.code)
+    try arguments.add(loss.code)
+    try arguments.add(shape.latents)
+    try arguments.add(loss.scale)
+    try arguments.add(loss.gradient)
+    try arguments.add(loss.rowError)
+    try arguments.add(loss.rowL0)
+    try addChain(back, to: &arguments, filler: there[0])
+    try arguments.add(shape.batch)
     try arguments.add(x.shape[1])
     try arguments.add(blockRows)
     try launch(
-      kernel, as: isBackward ? "denseBackward" : "denseForward",
-      global: ((rows + blockRows - 1) / blockRows, 1), local: (1, 1))
+      kernel, as: "densePass", global: ((shape.batch + blockRows - 1) / blockRows, 1),
+      local: (1, 1))
   }
 
   package func denseGradients(_ layers: [DenseGradient<Storage>]) throws {

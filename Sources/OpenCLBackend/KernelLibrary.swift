@@ -3,18 +3,19 @@ import OpenCLRuntime
 
 /// The OpenCL C sources, each under the name of its file.
 package enum KernelSource: String, Sendable {
-  case activation, elementwise, gather, loss, columns, matmulBlock, matmulCPU, denseCPU, matmulGPU
-  case peak
+  case activation, elementwise, gather, lossRow, loss, columns, matmulBlock, matmulCPU, denseCPU
+  case densePassCPU, matmulGPU, peak
 
   var text: String {
     switch self {
     case .activation: String(cString: sparrowKernelActivation)
     case .elementwise: String(cString: sparrowKernelElementwise)
     case .gather: String(cString: sparrowKernelGather)
+    case .lossRow: String(cString: sparrowKernelLossRow)
     case .loss: String(cString: sparrowKernelLoss)
     case .columns: String(cString: sparrowKernelColumns)
     case .matmulBlock: String(cString: sparrowKernelMatmulBlock)
-    case .denseCPU: String(cString: sparrowKernelDenseCPU)
+    case .denseCPU, .densePassCPU: String(cString: sparrowKernelDenseCPU)
     case .matmulCPU: String(cString: sparrowKernelMatmulCPU)
     case .matmulGPU: String(cString: sparrowKernelMatmulGPU)
     case .peak: String(cString: sparrowKernelPeak)
@@ -23,13 +24,27 @@ package enum KernelSource: String, Sendable {
 }
 
 extension KernelSource {
-  /// The files whose functions this one calls, in the order of compilation.
-  var prerequisites: [KernelSource] {
-    switch self {
-    case .loss, .matmulGPU: [.activation]
-    case .matmulCPU, .denseCPU: [.activation, .matmulBlock]
-    default: []
-    }
+  /// The whole text of the program: this file after those whose functions it calls.
+  var program: String {
+    let pieces: [String] =
+      switch self {
+      case .loss: [Self.activation.text, Self.lossRow.text, text]
+      case .matmulGPU: [Self.activation.text, text]
+      case .matmulCPU, .denseCPU: [Self.activation.text, Self.matmulBlock.text, text]
+      case .densePassCPU:
+        // The block in two forms: straight on the way forward, transposed on the way back.
+        [
+          Self.activation.text, Self.lossRow.text, Self.matmulBlock.text,
+          """
+          #undef TRANSPOSE_B
+          #define TRANSPOSE_B 1
+          #undef MATMUL_BLOCK
+          #define MATMUL_BLOCK matmulBlockTransposed
+          """, Self.matmulBlock.text, text,
+        ]
+      default: [text]
+      }
+    return pieces.joined(separator: "\n")
   }
 }
 
@@ -75,7 +90,7 @@ final class KernelLibrary {
     let macros = key.definitions.sorted { $0.key < $1.key }.map { " -D\($0.key)=\($0.value)" }
     return try Program(
       context: context,
-      source: (key.source.prerequisites + [key.source]).map(\.text).joined(separator: "\n"),
+      source: key.source.program,
       options: "-cl-std=CL1.2" + macros.joined(), name: key.source.rawValue, cache: cache)
   }
 }

@@ -11,6 +11,13 @@ extension ReferenceBackend {
     try denseBackwardByProducts(delta, through: layers)
   }
 
+  package func densePass(
+    _ x: Floats, forward: [DenseLayer<Storage>], loss: ReconstructionLoss<Storage>,
+    backward: [DenseBackwardLayer<Storage>]
+  ) throws {
+    try densePassByParts(x, forward: forward, loss: loss, backward: backward)
+  }
+
   package func denseGradients(_ layers: [DenseGradient<Storage>]) throws {
     try denseGradientsByProducts(layers)
   }

@@ -1,7 +1,7 @@
 import Compute
 import Networks
 
-/// One step of training, in order: gather, forward, loss, backward, update.
+/// One step of training, in order: gather, forward, loss, backward, gradients, update.
 ///
 /// Nothing here waits for the device or moves a pixel from the host.
 package final class TrainingStep<B: Backend> {
@@ -33,13 +33,9 @@ package final class TrainingStep<B: Backend> {
   ) throws {
     let batch = workspace.prefix(rows.count)
     try images.gather(order: order, start: rows.lowerBound, into: batch.input, on: backend)
-    try network.forward(batch)
-    try backend.reconstructionLoss(
-      reconstruction: batch.reconstruction, target: batch.input,
-      activation: configuration.network.outputActivation, code: batch.code,
-      scale: Float(2 * configuration.alpha / Double(rows.count)), gradient: batch.outputGradient,
-      rowError: rowError, rowL0: rowL0)
-    try network.backward(batch)
+    try network.differentiate(
+      batch, scale: Float(2 * configuration.alpha / Double(rows.count)), rowError: rowError,
+      rowL0: rowL0)
     try optimizer.step(
       network.arena, learningRate: configuration.learningRate, on: backend)
   }

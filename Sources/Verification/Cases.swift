@@ -95,6 +95,7 @@ package enum OperationCases {
       return [
         DenseForwardCase(batch: batch, widths: widths, activations: mixed, tier: .bound),
         DenseBackwardCase(batch: batch, widths: widths, activations: mixed, tier: .bound),
+        DensePassCase(batch: batch, widths: widths, activations: mixed),
         DenseGradientsCase(batch: batch, layers: pairs, tier: .bound),
         DenseGradientsCase(batch: batch, layers: pairs, tier: .exact),
       ]

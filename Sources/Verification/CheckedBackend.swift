@@ -139,7 +139,13 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
           weight: $0.weight.onDevice(), bias: $0.bias.onDevice(), activation: $0.activation,
           output: $0.output.onDevice())
       })
-    // Layer by layer from the device's own values, so that errors do not add up.
+    try settleForward("denseForward", x, layers)
+  }
+
+  /// Layer by layer from the device's own values, so that errors do not add up.
+  private func settleForward(
+    _ operation: String, _ x: Floats, _ layers: [DenseLayer<Storage>]
+  ) throws {
     var input = x
     for layer in layers {
       let shape = MatmulShape(m: x.shape[0], n: layer.weight.shape[1], k: layer.weight.shape[0])
@@ -153,7 +159,7 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
             weight: layer.weight.onOracle(), bias: layer.bias.onOracle(),
             activation: layer.activation, output: layer.output.onOracle())
         ])
-      try settle("denseForward", [("y", layer.output, expected[0])])
+      try settle(operation, [("y", layer.output, expected[0])])
       input = layer.output
     }
   }
@@ -168,6 +174,12 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
           weight: $0.weight.onDevice(), activation: $0.activation, below: $0.below.onDevice(),
           gradient: $0.gradient.onDevice())
       })
+    try settleBackward("denseBackward", delta, layers)
+  }
+
+  private func settleBackward(
+    _ operation: String, _ delta: Floats, _ layers: [DenseBackwardLayer<Storage>]
+  ) throws {
     var input = delta
     for layer in layers {
       let shape = MatmulShape(
@@ -182,9 +194,55 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
             weight: layer.weight.onOracle(), activation: layer.activation,
             below: layer.below.onOracle(), gradient: layer.gradient.onOracle())
         ])
-      try settle("denseBackward", [("delta", layer.gradient, expected[0])])
+      try settle(operation, [("delta", layer.gradient, expected[0])])
       input = layer.gradient
     }
+  }
+
+  package func densePass(
+    _ x: Floats, forward: [DenseLayer<Storage>], loss: ReconstructionLoss<Storage>,
+    backward: [DenseBackwardLayer<Storage>]
+  ) throws {
+    precondition(!forward.isEmpty, "a pass has layers")
+    try device.densePass(
+      x.onDevice(),
+      forward: forward.map {
+        DenseLayer(
+          weight: $0.weight.onDevice(), bias: $0.bias.onDevice(), activation: $0.activation,
+          output: $0.output.onDevice())
+      },
+      loss: ReconstructionLoss(
+        target: loss.target.onDevice(), activation: loss.activation, code: loss.code.onDevice(),
+        scale: loss.scale, gradient: loss.gradient.onDevice(),
+        rowError: loss.rowError.onDevice(), rowL0: loss.rowL0.onDevice()),
+      backward: backward.map {
+        DenseBackwardLayer(
+          weight: $0.weight.onDevice(), activation: $0.activation, below: $0.below.onDevice(),
+          gradient: $0.gradient.onDevice())
+      })
+    try settleForward("densePass", x, forward)
+    try settleLoss(
+      "densePass", reconstruction: forward[forward.count - 1].output, loss)
+    try settleBackward("densePass", loss.gradient, backward)
+  }
+
+  /// Runs the loss on the oracle's side and compares; the device has run it.
+  private func settleLoss(
+    _ operation: String, reconstruction y: Floats, _ loss: ReconstructionLoss<Storage>
+  ) throws {
+    let expected = Oracle.reconstructionLoss(
+      y: try host(y), x: try host(loss.target), activation: loss.activation,
+      z: try host(loss.code), scale: loss.scale, batch: y.shape[0])
+    try oracle.reconstructionLoss(
+      reconstruction: y.onOracle(), target: loss.target.onOracle(), activation: loss.activation,
+      code: loss.code.onOracle(), scale: loss.scale, gradient: loss.gradient.onOracle(),
+      rowError: loss.rowError.onOracle(), rowL0: loss.rowL0.onOracle())
+    try settle(
+      operation,
+      [
+        ("gradient", loss.gradient, expected[0]), ("rowError", loss.rowError, expected[1]),
+        ("rowL0", loss.rowL0, expected[2]),
+      ])
   }
 
   package func denseGradients(_ layers: [DenseGradient<Storage>]) throws {
@@ -222,25 +280,15 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     reconstruction y: Floats, target x: Floats, activation: Activation, code z: Floats,
     scale: Float, gradient: Floats, rowError: Floats, rowL0: Floats
   ) throws {
-    let expected = Oracle.reconstructionLoss(
-      y: try host(y), x: try host(x), activation: activation, z: try host(z), scale: scale,
-      batch: y.shape[0])
     try device.reconstructionLoss(
       reconstruction: y.onDevice(), target: x.onDevice(), activation: activation,
-      code: z.onDevice(),
-      scale: scale, gradient: gradient.onDevice(), rowError: rowError.onDevice(),
-      rowL0: rowL0.onDevice())
-    try oracle.reconstructionLoss(
-      reconstruction: y.onOracle(), target: x.onOracle(), activation: activation,
-      code: z.onOracle(),
-      scale: scale, gradient: gradient.onOracle(), rowError: rowError.onOracle(),
-      rowL0: rowL0.onOracle())
-    try settle(
-      "reconstructionLoss",
-      [
-        ("gradient", gradient, expected[0]), ("rowError", rowError, expected[1]),
-        ("rowL0", rowL0, expected[2]),
-      ])
+      code: z.onDevice(), scale: scale, gradient: gradient.onDevice(),
+      rowError: rowError.onDevice(), rowL0: rowL0.onDevice())
+    try settleLoss(
+      "reconstructionLoss", reconstruction: y,
+      ReconstructionLoss(
+        target: x, activation: activation, code: z, scale: scale, gradient: gradient,
+        rowError: rowError, rowL0: rowL0))
   }
 
   package func adam(

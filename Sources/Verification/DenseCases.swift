@@ -86,6 +86,75 @@ struct DenseBackwardCase: OperationCase {
   }
 }
 
+/// Forward, loss and backward at once: each output is judged from the ones before it.
+struct DensePassCase: OperationCase {
+  let batch: Int
+  let widths: [Int]
+  let activations: [Activation]
+  let tier = Tier.bound
+
+  var operation: String { "densePass" }
+  var label: String {
+    "\(batch) rows, \(widths.map(String.init).joined(separator: "-")), "
+      + activations.map(\.rawValue).joined(separator: " ")
+  }
+
+  func run<B: Backend>(on bench: TestBench<B>) throws {
+    var inputs = Inputs("pass \(label)")
+    let count = activations.count
+    let (x, target) = (inputs.fractions(batch * widths[0]), inputs.fractions(batch * widths[count]))
+    let weights = (0..<count).map { inputs.reals(widths[$0] * widths[$0 + 1]) }
+    let biases = (0..<count).map { inputs.reals(widths[$0 + 1]) }
+    let w = try (0..<count).map {
+      try bench.input(weights[$0], [widths[$0], widths[$0 + 1]], name: "W\($0)")
+    }
+    let y = try (0..<count).map { try bench.output([batch, widths[$0 + 1]], name: "y\($0)") }
+    let d = try (0..<count).map { try bench.output([batch, widths[$0 + 1]], name: "d\($0)") }
+    let codeLayer = (count - 1) / 2
+    let scale: Float = 0.125
+    let rowError = try bench.output([batch], name: "rowError")
+    let rowL0 = try bench.output([batch], name: "rowL0")
+    try bench.backend.densePass(
+      bench.input(x, [batch, widths[0]], name: "x"),
+      forward: (0..<count).map {
+        DenseLayer(
+          weight: w[$0], bias: try bench.input(biases[$0], [widths[$0 + 1]], name: "b\($0)"),
+          activation: activations[$0], output: y[$0])
+      },
+      loss: ReconstructionLoss(
+        target: bench.input(target, [batch, widths[count]], name: "target"),
+        activation: activations[count - 1], code: y[codeLayer], scale: scale,
+        gradient: d[count - 1], rowError: rowError, rowL0: rowL0),
+      backward: (1..<count).reversed().map {
+        DenseBackwardLayer(
+          weight: w[$0], activation: activations[$0 - 1], below: y[$0 - 1], gradient: d[$0 - 1])
+      })
+
+    let outputs = try y.map { try bench.backend.download($0) }
+    for index in 0..<count {
+      let shape = MatmulShape(m: batch, n: widths[index + 1], k: widths[index])
+      let expected = Oracle.matmul(
+        shape, index == 0 ? x : outputs[index - 1], weights[index],
+        epilogue: .bias(biases[index], activations[index]))
+      try bench.expect("y\(index)", y[index], expected[0])
+    }
+    let loss = Oracle.reconstructionLoss(
+      y: outputs[count - 1], x: target, activation: activations[count - 1],
+      z: outputs[codeLayer], scale: scale, batch: batch)
+    try bench.expect("gradient", d[count - 1], loss[0])
+    try bench.expect("rowError", rowError, loss[1])
+    try bench.expect("rowL0", rowL0, loss[2])
+    for index in (1..<count).reversed() {
+      let shape = MatmulShape(
+        m: batch, n: widths[index], k: widths[index + 1], transposeB: true)
+      let expected = Oracle.matmul(
+        shape, try bench.backend.download(d[index]), weights[index],
+        epilogue: .derivative(of: activations[index - 1], at: outputs[index - 1]))
+      try bench.expect("d\(index - 1)", d[index - 1], expected[0])
+    }
+  }
+}
+
 struct DenseGradientsCase: OperationCase {
   let batch: Int
   /// Inputs and outputs of each layer.

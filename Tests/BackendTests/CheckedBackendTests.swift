@@ -8,14 +8,14 @@ import Verification
     let checked = CheckedBackend(
       device: ReferenceBackend(threads: 1), oracle: ReferenceBackend(threads: 2))
     try everyOperation(on: checked)
-    #expect(checked.comparisons.count == 10)
+    #expect(checked.comparisons.count == 11)
     #expect(checked.comparisons.allSatisfy { $0.comparison.worstRatio <= 1 })
   }
 
   /// A slight error in any one operation is found and named.
   @Test(
     arguments: [
-      "matmul", "denseForward", "denseBackward", "denseGradients", "columnSums",
+      "matmul", "denseForward", "denseBackward", "densePass", "denseGradients", "columnSums",
       "reconstructionLoss", "adam", "gather", "countNonzero", "fill",
     ])
   func aWrongOperationIsNamed(operation: String) throws {
@@ -60,6 +60,12 @@ import Verification
     try backend.denseBackward(
       gradient,
       through: [DenseBackwardLayer(weight: w, activation: .tanh, below: y, gradient: below)])
+    try backend.densePass(
+      x, forward: [DenseLayer(weight: w, bias: bias, activation: .tanh, output: y)],
+      loss: ReconstructionLoss(
+        target: x, activation: .tanh, code: y, scale: 0.1, gradient: gradient, rowError: errors,
+        rowL0: counts),
+      backward: [DenseBackwardLayer(weight: w, activation: .tanh, below: x, gradient: below)])
     try backend.denseGradients([
       DenseGradient(input: x, delta: below, weightGradient: slopes, biasGradient: bias)
     ])
@@ -126,6 +132,13 @@ private final class FlawedBackend: Backend {
   func denseBackward(_ delta: Floats, through layers: [DenseBackwardLayer<Storage>]) throws {
     try right.denseBackward(delta, through: layers)
     try spoil("denseBackward", layers[0].gradient)
+  }
+  func densePass(
+    _ x: Floats, forward: [DenseLayer<Storage>], loss: ReconstructionLoss<Storage>,
+    backward: [DenseBackwardLayer<Storage>]
+  ) throws {
+    try right.densePass(x, forward: forward, loss: loss, backward: backward)
+    try spoil("densePass", loss.rowError)
   }
   func denseGradients(_ layers: [DenseGradient<Storage>]) throws {
     try right.denseGradients(layers)

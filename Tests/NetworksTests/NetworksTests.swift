@@ -88,13 +88,8 @@ private struct DoubleAutoencoder {
     let errors = try backend.allocate([batch], of: Float.self)
     let counts = try backend.allocate([batch], of: Float.self)
     try backend.upload(input, into: workspace.input)
-    try network.forward(workspace)
-    try backend.reconstructionLoss(
-      reconstruction: workspace.reconstruction, target: workspace.input,
-      activation: configuration.outputActivation, code: workspace.code,
-      scale: 2 / Float(batch), gradient: workspace.outputGradient, rowError: errors,
-      rowL0: counts)
-    try network.backward(workspace)
+    try network.differentiate(
+      workspace, scale: 2 / Float(batch), rowError: errors, rowL0: counts)
     let rows = (0..<batch).map { row in
       input[row * configuration.inputs..<(row + 1) * configuration.inputs].map(Double.init)
     }
