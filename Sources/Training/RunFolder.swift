@@ -34,22 +34,10 @@ package struct RunFolder: Sendable {
   /// - Throws: `FileError` where it holds a run already or cannot be written.
   package func create() throws {
     try refuseExistingRun()
-    do {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw FileError(path: path, reason: "cannot make the --output folder: \(reason(error))")
-    }
+    try Folder.make(path)
     guard access(path, W_OK) == 0 else {
-      throw FileError(path: path, reason: "the --output folder cannot be written")
+      throw FileError(path: path, "this folder cannot be written", code: errno)
     }
-  }
-
-  private func reason(_ error: any Error) -> String {
-    let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-    guard let underlying, underlying.domain == NSPOSIXErrorDomain else {
-      return (error as NSError).localizedDescription
-    }
-    return String(cString: strerror(Int32(underlying.code)))
   }
 
   // MARK: Metrics

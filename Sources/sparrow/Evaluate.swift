@@ -10,8 +10,11 @@ import Training
 struct ModelOption: ParsableArguments {
   @Option(
     name: .customLong("model"),
-    help: ArgumentHelp("A model.safetensors that `sparrow train` wrote.", valueName: "file"))
+    help: ArgumentHelp("A model.safetensors that `sparrow train` wrote.", valueName: "file"),
+    completion: .file(extensions: ["safetensors"]))
   var path: String
+
+  func validate() throws { try requirePath(path, "--model") }
 }
 
 struct Evaluate: ParsableCommand {
@@ -33,22 +36,23 @@ struct Evaluate: ParsableCommand {
 
   func run() throws {
     let file = try ModelFile(path: model.path)
-    let dataset = try load(data.source, seed: file.description.training.seed)
+    let dataset = try load(data.source(), seed: file.description.training.seed)
     try file.requireFit(dataset.test)
     let (report, name) = try device.run(Job(file: file, images: dataset.test))
     if json.isOn {
-      try printJSON(
-        Output(
-          mse: report.mse, fvu: report.fvu, l0: report.l0, dead: report.dead,
+      try Console.result(
+        json: Output(
+          mse: JSONNumber(report.mse), fvu: JSONNumber(report.fvu), l0: JSONNumber(report.l0),
+          dead: report.dead,
           latents: report.latents, images: report.images, device: name, data: dataset.name,
           model: model.path))
     } else {
-      print(summary(of: report))
+      try Console.result(summary(of: report))
     }
   }
 
   private struct Output: Encodable {
-    let mse, fvu, l0: Double
+    let mse, fvu, l0: JSONNumber
     let dead, latents, images: Int
     let device, data, model: String
   }
@@ -88,18 +92,24 @@ struct Encode: ParsableCommand {
   @OptionGroup var data: DataOptions
   @Option(help: "The part to encode: test or train.") var part = Part.test
   @OptionGroup var device: DeviceOptions
-  @Option(help: ArgumentHelp("The NPY file to write.", valueName: "file")) var output: String
+  @Option(
+    help: ArgumentHelp("The NPY file to write.", valueName: "file"),
+    completion: .file(extensions: ["npy"]))
+  var output: String
   @Flag(help: "Replace the output file where it exists.") var force = false
+
+  func validate() throws { try requirePath(output, "--output") }
 
   func run() throws {
     try refuseExisting(output, force: force)
     let file = try ModelFile(path: model.path)
-    let dataset = try load(data.source, seed: file.description.training.seed)
+    let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
     try file.requireFit(images)
     try device.run(Job(file: file, images: images, output: output))
-    print(
-      "Written: \(output), \(images.count) codes of \(file.description.training.network.latents)")
+    try Console.result(
+      "Written: \(output), \(counted(images.count, "code")) of \(file.description.training.network.latents)"
+    )
   }
 
   private struct Job: BackendTask {
@@ -137,25 +147,28 @@ struct Reconstruct: ParsableCommand {
   @OptionGroup var model: ModelOption
   @OptionGroup var data: DataOptions
   @Option(help: "The part to reconstruct: test or train.") var part = Part.test
-  @Option(help: "How many images, from the first on.") var count = 64
+  @Option(parsing: .unconditional, help: "How many images, from the first on.") var count = 64
   @OptionGroup var device: DeviceOptions
-  @Option(help: ArgumentHelp("The PNG file or the folder to write.", valueName: "path"))
+  @Option(
+    help: ArgumentHelp("The PNG file or the folder to write.", valueName: "path"),
+    completion: .file())
   var output: String
   @Flag(help: "Replace what exists.") var force = false
 
   func validate() throws {
-    guard count >= 1 else { throw ValidationError("--count must be at least 1, not \(count)") }
+    try requirePositive(count, "--count")
+    try requirePath(output, "--output")
   }
 
   func run() throws {
     try refuseExisting(output, force: force)
     let file = try ModelFile(path: model.path)
-    let dataset = try load(data.source, seed: file.description.training.seed)
+    let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
     try file.requireFit(images)
     let chosen = images.prefix(count)
     try device.run(Job(file: file, images: chosen, output: output))
-    print("Written: \(output), \(chosen.count) images")
+    try Console.result("Written: \(output), \(counted(chosen.count, "image"))")
   }
 
   private struct Job: BackendTask {
@@ -174,12 +187,7 @@ struct Reconstruct: ParsableCommand {
           to: output)
         return
       }
-      do {
-        try FileManager.default.createDirectory(
-          atPath: output, withIntermediateDirectories: true)
-      } catch {
-        throw FileError(path: output, reason: "cannot make the --output folder")
-      }
+      try Folder.make(output)
       try evaluator.forEachBatch(of: images, normalisation: normalisation) { rows, batch in
         let outputs = try reconstructed(batch, like: images, normalisation, evaluator)
         for (row, image) in zip(rows, outputs) {
