@@ -19,6 +19,24 @@ package enum Folder {
     }
   }
 
+  /// Refuses a path below which nothing can be written, without making anything: for asking before
+  /// long work whether its results will have a place.
+  ///
+  /// - Throws: `FileError` for `path` where the nearest folder above it that exists is a file or
+  ///   may not be written.
+  package static func requireWritable(above path: String) throws {
+    var url = URL(fileURLWithPath: path).deletingLastPathComponent()
+    while url.path != "/", !FileManager.default.fileExists(atPath: url.path) {
+      url.deleteLastPathComponent()
+    }
+    guard isFolder(url.path) else {
+      throw FileError(path: path, reason: "cannot write: \(url.relativePath) is a file")
+    }
+    guard access(url.path, W_OK) == 0 else {
+      throw FileError(path: path, "cannot write in \(url.relativePath)", code: errno)
+    }
+  }
+
   private static func isFolder(_ path: String) -> Bool {
     var status = stat()
     return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR

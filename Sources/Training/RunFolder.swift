@@ -15,11 +15,14 @@ package struct RunFolder: Sendable {
     self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
   }
 
-  /// - Throws: `FileError` where the folder holds a run already, or the path is no folder.
+  /// - Throws: `FileError` where the folder holds a run already, or the path is no folder and
+  ///   cannot become one.
   package func refuseExistingRun() throws {
     let files = FileManager.default
     var isFolder: ObjCBool = false
-    guard files.fileExists(atPath: path, isDirectory: &isFolder) else { return }
+    guard files.fileExists(atPath: path, isDirectory: &isFolder) else {
+      return try Folder.requireWritable(above: path)
+    }
     guard isFolder.boolValue else {
       throw FileError(path: path, reason: "--output is a file, not a folder")
     }

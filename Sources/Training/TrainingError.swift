@@ -10,7 +10,7 @@ package enum TrainingError: Error, CustomStringConvertible {
     case .batchLargerThanSet(let batch, let count):
       "--batch \(batch) is larger than the set of \(count) training images"
     case .diverged(let epoch, let step, let kept):
-      "training diverged: the loss is not finite at step \(step) of epoch \(epoch); "
+      "training diverged, the loss or a weight is not finite at step \(step) of epoch \(epoch); "
         + (kept == 0 ? "kept the initial model" : "kept the model of epoch \(kept)")
         + " (try a smaller --learning-rate)"
     case .unsuitableData(let reason):

@@ -25,7 +25,8 @@ struct BenchMatmul: ParsableCommand {
 
       Examples:
         sparrow bench matmul
-        sparrow bench matmul --device gpu --shape 4096x4096x4096 --shape 784x64x256,ta
+        sparrow bench matmul --device gpu --shape 4096x4096x4096 --json
+        sparrow bench matmul --shape 784x64x256,ta --shape 256x64x784,tb
       """)
 
   @Option(

@@ -37,7 +37,7 @@ struct Devices: ParsableCommand {
     guard case .device(let index, let reason) = selection else {
       return ("reference", selection.reason)
     }
-    let warning = rows[index].usable ? "" : " ITS SELF-TEST FAILED: name another with --device."
+    let warning = rows[index].usable ? "" : " Its self-test FAILED: name another with --device."
     return (rows[index].designation, reason + warning)
   }
 

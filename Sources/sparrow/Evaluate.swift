@@ -26,7 +26,7 @@ struct Evaluate: ParsableCommand {
       entries of an image; dead the latents that are zero for every image.
 
       Example:
-        sparrow evaluate --model runs/mnist/model.safetensors --data mnist:mnist --json
+        sparrow evaluate --model run/model.safetensors --data mnist:mnist --json
       """)
 
   @OptionGroup var model: ModelOption
@@ -81,10 +81,11 @@ struct Encode: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write the codes of images as an NPY file.",
     discussion: """
-      The file holds a float32 array [images, latents], in the order of the data source.
+      The file holds a float32 array [images, latents], in the order of the data source. It \
+      appears whole or not at all.
 
       Example:
-        sparrow encode --model runs/mnist/model.safetensors --data mnist:mnist --output codes.npy
+        sparrow encode --model m.safetensors --data mnist:mnist --output codes.npy
         python3 -c 'import numpy; print(numpy.load("codes.npy").shape)'
       """)
 
@@ -101,7 +102,7 @@ struct Encode: ParsableCommand {
   func validate() throws { try requirePath(output, "--output") }
 
   func run() throws {
-    try refuseExisting(output, force: force)
+    try refuse(output: output, force: force)
     let file = try ModelFile(path: model.path)
     let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
@@ -140,8 +141,8 @@ struct Reconstruct: ParsableCommand {
       folder of one PNG an image, named by its number.
 
       Examples:
-        sparrow reconstruct --model runs/mnist/model.safetensors --data mnist:mnist --output r.png
-        sparrow reconstruct --model m.safetensors --data images:photos --count 100 --output out
+        sparrow reconstruct --model m.safetensors --data glyphs --output r.png
+        sparrow reconstruct --model m.safetensors --data images:photos --output out
       """)
 
   @OptionGroup var model: ModelOption
@@ -161,7 +162,7 @@ struct Reconstruct: ParsableCommand {
   }
 
   func run() throws {
-    try refuseExisting(output, force: force)
+    try refuse(output: output, force: force)
     let file = try ModelFile(path: model.path)
     let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
@@ -198,8 +199,10 @@ struct Reconstruct: ParsableCommand {
   }
 }
 
-/// - Throws: where the file exists and may not be replaced.
-func refuseExisting(_ path: String, force: Bool) throws {
-  guard !force, FileManager.default.fileExists(atPath: path) else { return }
-  throw FileError(path: path, reason: "exists already; --force replaces it")
+/// - Throws: where the file exists and may not be replaced, or has no place to be written.
+func refuse(output path: String, force: Bool) throws {
+  guard force || !FileManager.default.fileExists(atPath: path) else {
+    throw FileError(path: path, reason: "exists already; --force replaces it")
+  }
+  try Folder.requireWritable(above: path)
 }
