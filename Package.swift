@@ -71,18 +71,25 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
 
+    .testTarget(name: "RandomNumbersTests", dependencies: ["RandomNumbers"]),
     .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime"]),
     .testTarget(
       name: "BackendTests",
       dependencies: [
-        "Compute", "Verification", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime",
+        "Compute", "Verification", "RandomNumbers", "ReferenceBackend", "OpenCLBackend",
+        "OpenCLRuntime",
       ]),
     .testTarget(name: "ImagingTests", dependencies: ["Imaging"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging", "RandomNumbers"]),
-    .testTarget(name: "NetworksTests", dependencies: ["Networks", "ReferenceBackend"]),
+    .testTarget(
+      name: "NetworksTests", dependencies: ["Networks", "RandomNumbers", "ReferenceBackend"]),
     .testTarget(
       name: "TrainingTests",
-      dependencies: ["Training", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime"]),
+      dependencies: [
+        "Compute", "Datasets", "Imaging", "Networks", "OpenCLBackend", "OpenCLRuntime",
+        "RandomNumbers", "ReferenceBackend", "Training",
+      ],
+      exclude: ["Fixtures"]),
     .testTarget(
       name: "CommandLineTests", dependencies: ["sparrow", "Datasets", "Imaging", "Training"]),
   ],

@@ -28,10 +28,20 @@ static const char columns[] = {
     , 0};
 const char *const sparrowKernelColumns = columns;
 
+static const char matmul_block[] = {
+#embed "matmul_block.cl"
+    , 0};
+const char *const sparrowKernelMatmulBlock = matmul_block;
+
 static const char matmul_cpu[] = {
 #embed "matmul_cpu.cl"
     , 0};
 const char *const sparrowKernelMatmulCPU = matmul_cpu;
+
+static const char dense_cpu[] = {
+#embed "dense_cpu.cl"
+    , 0};
+const char *const sparrowKernelDenseCPU = dense_cpu;
 
 static const char matmul_gpu[] = {
 #embed "matmul_gpu.cl"

@@ -28,19 +28,19 @@
 #define LN2_HIGH    0.693359375f           /* 9 significant bits: n * it is exact */
 #define LN2_LOW     (-2.12194440e-4f)
 
-/* exp(x) for x <= 0 only, or NaN; results below 2^-149 round to 0.
+/* exp(x) for x <= 0 only, or NaN; results below 2^-125.4 are 0.
  *   x = n ln 2 + r, |r| <= ln 2 / 2;  e^r = 1 + r + r^2 p(r).
- * The exponent is applied in two steps, the second rounding into the
- * subnormal range where that is needed.  -105 is below the last exponent at
- * which anything but 0 can come out, so clamping there keeps n small.
- * The clamp is a comparison that is false for NaN, so NaN passes through. */
+ * Arguments are clamped to where 2^n is a normal number, and what was below is
+ * set to 0 at the end.  Both comparisons are false for NaN, which passes
+ * through. */
+#define EXP_LOWEST (-86.9f)
 #define DEFINE_EXP_NON_POSITIVE(F, I, AS_I, AS_F)                              \
 inline F expNonPositive_##F(F x)                                               \
 {                                                                              \
-    x = x < (F)(-105.0f) ? (F)(-105.0f) : x;                                   \
-    const F t = fma(x, (F)(LOG2_E), (F)(ROUND_MAGIC));                         \
+    const F v = x < (F)(EXP_LOWEST) ? (F)(EXP_LOWEST) : x;                     \
+    const F t = fma(v, (F)(LOG2_E), (F)(ROUND_MAGIC));                         \
     const F n = t - (F)(ROUND_MAGIC);                                          \
-    F r = fma(n, (F)(-LN2_HIGH), x);                                           \
+    F r = fma(n, (F)(-LN2_HIGH), v);                                           \
     r = fma(n, (F)(-LN2_LOW), r);                                              \
     F p = (F)(1.9875691500e-4f);                                               \
     p = fma(p, r, (F)(1.3981999507e-3f));                                      \
@@ -50,14 +50,13 @@ inline F expNonPositive_##F(F x)                                               \
     p = fma(p, r, (F)(5.0000001201e-1f));                                      \
     p = fma(p, r * r, r) + (F)(1.0f);                                          \
     const I whole = AS_I(t) - AS_I((F)(ROUND_MAGIC));                          \
-    const I half1 = whole >> 1;                                                \
-    const I half2 = whole - half1;                                             \
-    return (p * AS_F((half1 + 127) << 23)) * AS_F((half2 + 127) << 23);        \
+    const F y = p * AS_F((whole + 127) << 23);                                 \
+    return x < (F)(EXP_LOWEST) ? (F)(0.0f) : y;                                \
 }
 
 /* sigmoid(x): z = exp(-|x|) never overflows; 1/(1+z) or z/(1+z). */
 #define DEFINE_SIGMOID(F)                                                      \
-inline F sigmoid_##F(F x)                                                      \
+F sigmoid_##F(F x)                                                      \
 {                                                                              \
     const F z = expNonPositive_##F(-fabs(x));                                  \
     return (x < (F)(0.0f) ? z : (F)(1.0f)) / ((F)(1.0f) + z);                  \
@@ -66,7 +65,7 @@ inline F sigmoid_##F(F x)                                                      \
 /* tanh(x): near 0 an odd polynomial; elsewhere (1-z)/(1+z) with
  * z = exp(-2|x|), and the sign of x. */
 #define DEFINE_TANH(F, I, AS_I, AS_F)                                          \
-inline F tanh_##F(F x)                                                         \
+F tanh_##F(F x)                                                         \
 {                                                                              \
     const F m = fabs(x);                                                       \
     const F z = expNonPositive_##F(m * (F)(-2.0f));                            \
@@ -84,7 +83,7 @@ inline F tanh_##F(F x)                                                         \
 
 /* y = f(x).  relu keeps NaN (the comparison is false for it). */
 #define DEFINE_ACTIVATE(F)                                                     \
-inline F activate_##F(F x, const int activation)                               \
+F activate_##F(F x, const int activation)                               \
 {                                                                              \
     if (activation == ACTIVATION_RELU)                                         \
         return x < (F)(0.0f) ? (F)(0.0f) : x;                                  \
@@ -95,7 +94,7 @@ inline F activate_##F(F x, const int activation)                               \
     return x;                                                                  \
 }                                                                              \
 /* g * f'(x), the derivative expressed from the output y = f(x). */            \
-inline F timesDerivative_##F(F g, F y, const int activation)                   \
+F timesDerivative_##F(F g, F y, const int activation)                   \
 {                                                                              \
     if (activation == ACTIVATION_RELU)                                         \
         return y > (F)(0.0f) ? g : (F)(0.0f);                                  \
@@ -106,11 +105,33 @@ inline F timesDerivative_##F(F g, F y, const int activation)                   \
     return g;                                                                  \
 }
 
+/* y = f(x) for `count` values, count even; the choice is made once, and two
+ * values go side by side, since each is a chain of dependent operations. */
+#define DEFINE_ACTIVATE_ALL(F)                                                 \
+inline void activateAll_##F(F *values, const uint count, const int activation) \
+{                                                                              \
+    if (activation == ACTIVATION_RELU) {                                       \
+        for (uint i = 0; i < count; i++)                                       \
+            values[i] = values[i] < (F)(0.0f) ? (F)(0.0f) : values[i];         \
+    } else if (activation == ACTIVATION_SIGMOID) {                             \
+        for (uint i = 0; i < count; i += 2) {                                  \
+            const F first = sigmoid_##F(values[i]);                            \
+            const F second = sigmoid_##F(values[i + 1]);                       \
+            values[i] = first;                                                 \
+            values[i + 1] = second;                                            \
+        }                                                                      \
+    } else if (activation == ACTIVATION_TANH) {                                \
+        for (uint i = 0; i < count; i++)                                       \
+            values[i] = tanh_##F(values[i]);                                   \
+    }                                                                          \
+}
+
 #define DEFINE_ALL(F, I, AS_I, AS_F)                                           \
     DEFINE_EXP_NON_POSITIVE(F, I, AS_I, AS_F)                                  \
     DEFINE_SIGMOID(F)                                                          \
     DEFINE_TANH(F, I, AS_I, AS_F)                                              \
-    DEFINE_ACTIVATE(F)
+    DEFINE_ACTIVATE(F)                                                         \
+    DEFINE_ACTIVATE_ALL(F)
 
 DEFINE_ALL(float, int, as_int, as_float)
 DEFINE_ALL(float8, int8, as_int8, as_float8)

@@ -7,7 +7,9 @@ extern const char *const sparrowKernelElementwise;
 extern const char *const sparrowKernelGather;
 extern const char *const sparrowKernelLoss;
 extern const char *const sparrowKernelColumns;
+extern const char *const sparrowKernelMatmulBlock;
 extern const char *const sparrowKernelMatmulCPU;
+extern const char *const sparrowKernelDenseCPU;
 extern const char *const sparrowKernelMatmulGPU;
 extern const char *const sparrowKernelPeak;
 

@@ -49,6 +49,26 @@ package protocol Backend: AnyObject {
     _ a: MatrixOperand<Storage>, _ b: MatrixOperand<Storage>, into c: Floats,
     epilogue: MatmulEpilogue<Storage>) throws
 
+  /// Consecutive dense layers: y_i = f_i(y_(i-1) W_i + b_i), y_0 = x; the same bits as the `matmul`
+  /// of each layer with its bias epilogue.
+  ///
+  /// Shapes: x `[B, n_0]`; of layer i the weight `[n_(i-1), n_i]`, the bias `[n_i]`, the output
+  /// `[B, n_i]`.
+  func denseForward(_ x: Floats, through layers: [DenseLayer<Storage>]) throws
+
+  /// The way back through consecutive dense layers: d_i = (d_(i-1) W_i^T) * f'_i(y_i), d_0 = delta;
+  /// the same bits as the `matmul` of each layer with its derivative epilogue.
+  ///
+  /// Layers are listed from the last to the first. Shapes: delta `[B, n_0]`; of layer i the weight
+  /// `[n_i, n_(i-1)]`, the output y_i of the layer below and the result `[B, n_i]`.
+  func denseBackward(_ delta: Floats, through layers: [DenseBackwardLayer<Storage>]) throws
+
+  /// The gradients of dense layers, independent of each other: dW_i = x_i^T d_i,
+  /// db_i = sum of the rows of d_i; the same bits as the `matmul` of each with its column sums.
+  ///
+  /// Shapes: x_i `[B, m_i]`, d_i `[B, n_i]`, dW_i `[m_i, n_i]`, db_i `[n_i]`.
+  func denseGradients(_ layers: [DenseGradient<Storage>]) throws
+
   /// s_n = sum over m of x_mn: the gradient of a bias that was added to every row.
   ///
   /// Shapes: x `[M, N]`, s `[N]`.
@@ -128,6 +148,89 @@ package enum MatmulEpilogue<Storage: AnyObject> {
   /// c_mn = product_mn and s_n = sum over k of op(B)_kn, s `[N]`: with A the layer's input,
   /// transposed, and B the gradient of its output, both gradients of a dense layer at once.
   case columnSums(into: Tensor<Storage, Float>)
+}
+
+/// A dense layer y = f(x W + b) on the way forward.
+package struct DenseLayer<Storage: AnyObject> {
+  package let weight, bias, output: Tensor<Storage, Float>
+  package let activation: Activation
+
+  package init(
+    weight: Tensor<Storage, Float>, bias: Tensor<Storage, Float>, activation: Activation,
+    output: Tensor<Storage, Float>
+  ) {
+    self.weight = weight
+    self.bias = bias
+    self.activation = activation
+    self.output = output
+  }
+}
+
+/// A dense layer on the way back: from the gradient of its pre-activations to that of the layer
+/// below, whose activation and output are given.
+package struct DenseBackwardLayer<Storage: AnyObject> {
+  package let weight, below, gradient: Tensor<Storage, Float>
+  package let activation: Activation
+
+  package init(
+    weight: Tensor<Storage, Float>, activation: Activation, below: Tensor<Storage, Float>,
+    gradient: Tensor<Storage, Float>
+  ) {
+    self.weight = weight
+    self.activation = activation
+    self.below = below
+    self.gradient = gradient
+  }
+}
+
+/// What the gradients of a dense layer are made of, and where they go.
+package struct DenseGradient<Storage: AnyObject> {
+  package let input, delta, weightGradient, biasGradient: Tensor<Storage, Float>
+
+  package init(
+    input: Tensor<Storage, Float>, delta: Tensor<Storage, Float>,
+    weightGradient: Tensor<Storage, Float>, biasGradient: Tensor<Storage, Float>
+  ) {
+    self.input = input
+    self.delta = delta
+    self.weightGradient = weightGradient
+    self.biasGradient = biasGradient
+  }
+}
+
+// The dense operations as the products they stand for.
+extension Backend {
+  package func denseForwardByProducts(
+    _ x: Floats, through layers: [DenseLayer<Storage>]
+  ) throws {
+    var input = x
+    for layer in layers {
+      try matmul(
+        MatrixOperand(input), MatrixOperand(layer.weight), into: layer.output,
+        epilogue: .bias(layer.bias, layer.activation))
+      input = layer.output
+    }
+  }
+
+  package func denseBackwardByProducts(
+    _ delta: Floats, through layers: [DenseBackwardLayer<Storage>]
+  ) throws {
+    var input = delta
+    for layer in layers {
+      try matmul(
+        MatrixOperand(input), MatrixOperand(layer.weight, transposed: true), into: layer.gradient,
+        epilogue: .derivative(of: layer.activation, at: layer.below))
+      input = layer.gradient
+    }
+  }
+
+  package func denseGradientsByProducts(_ layers: [DenseGradient<Storage>]) throws {
+    for layer in layers {
+      try matmul(
+        MatrixOperand(layer.input, transposed: true), MatrixOperand(layer.delta),
+        into: layer.weightGradient, epilogue: .columnSums(into: layer.biasGradient))
+    }
+  }
 }
 
 /// The numbers of one Adam step, with the bias corrections worked out in double precision.

@@ -32,6 +32,12 @@ package struct DatasetDownload: Sendable {
     package let bytes: Int
     /// The packed file's size, where the mirror told it.
     package let total: Int?
+
+    package init(file: String, bytes: Int, total: Int?) {
+      self.file = file
+      self.bytes = bytes
+      self.total = total
+    }
   }
 
   package enum Outcome: Equatable, Sendable {
@@ -65,7 +71,8 @@ package struct DatasetDownload: Sendable {
       let address = text.hasSuffix("/") ? text : text + "/"
       guard let url = URL(string: address), let scheme = url.scheme?.lowercased(),
         scheme == "file"
-          ? !url.path.isEmpty : ["http", "https"].contains(scheme) && url.host != nil
+          ? url.path.hasPrefix("/") && url.path != "/"
+          : ["http", "https"].contains(scheme) && url.host != nil
       else {
         let reason = "mirror '\(text)': not an address of http:, https: or file:"
         throw DataSource.SyntaxError(description: reason)

@@ -16,6 +16,12 @@ extension Int64: NPYElement { package static var npyDescription: String { "<i8" 
 package struct NPYArray<Element: NPYElement>: Sendable {
   package let shape: [Int]
   package let values: [Element]
+
+  package init(shape: [Int], values: [Element]) {
+    precondition(checkedProduct(shape) == values.count, "values do not fill the shape")
+    self.shape = shape
+    self.values = values
+  }
 }
 
 extension NPYArray: Equatable where Element: Equatable {}
@@ -33,6 +39,12 @@ package enum NPY {
     package let elementDescription: String
     package let isFortranOrder: Bool
     package let shape: [Int]
+
+    package init(elementDescription: String, isFortranOrder: Bool, shape: [Int]) {
+      self.elementDescription = elementDescription
+      self.isFortranOrder = isFortranOrder
+      self.shape = shape
+    }
   }
 
   /// - Throws: `FileError` where the file is not NPY of version 1 or 2.

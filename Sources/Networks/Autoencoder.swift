@@ -31,46 +31,45 @@ package final class Autoencoder<B: Backend> {
 
   /// Fills `workspace.activations` from `workspace.input`.
   package func forward(_ workspace: Workspace<B>) throws {
-    var input = workspace.input
-    for (layer, output) in zip(layers, workspace.activations) {
-      try backend.matmul(
-        MatrixOperand(input), MatrixOperand(arena.value(layer.weight)), into: output,
-        epilogue: .bias(arena.value(layer.bias), layer.activation))
-      input = output
-    }
+    try run(layers.indices, from: workspace.input, workspace)
   }
 
   /// Runs the decoder alone: from the code that the workspace holds to the reconstruction.
   package func decode(_ workspace: Workspace<B>) throws {
-    for index in configuration.encoderLayers..<layers.count {
-      let layer = layers[index]
-      try backend.matmul(
-        MatrixOperand(workspace.activations[index - 1]), MatrixOperand(arena.value(layer.weight)),
-        into: workspace.activations[index],
-        epilogue: .bias(arena.value(layer.bias), layer.activation))
-    }
+    try run(configuration.encoderLayers..<layers.count, from: workspace.code, workspace)
+  }
+
+  private func run(_ range: Range<Int>, from input: B.Floats, _ workspace: Workspace<B>) throws {
+    try backend.denseForward(
+      input,
+      through: range.map { index in
+        DenseLayer(
+          weight: arena.value(layers[index].weight), bias: arena.value(layers[index].bias),
+          activation: layers[index].activation, output: workspace.activations[index])
+      })
   }
 
   /// Fills the arena's gradients from `workspace.gradients.last`, the loss's gradient with respect
   /// to the last layer's pre-activations; the other gradients of the workspace are overwritten.
   ///
-  /// With delta the gradient of a layer's pre-activations and x its input: dW = x^T delta,
-  /// db = sum of delta's rows, and the delta below is (delta W^T) * f'(x).
+  /// With delta the gradient of a layer's pre-activations and x its input: the delta below is
+  /// (delta W^T) * f'(x), dW = x^T delta, db = sum of delta's rows.
   package func backward(_ workspace: Workspace<B>) throws {
-    for index in layers.indices.reversed() {
-      let layer = layers[index]
-      let delta = workspace.gradients[index]
-      let input = index == 0 ? workspace.input : workspace.activations[index - 1]
-      try backend.matmul(
-        MatrixOperand(input, transposed: true), MatrixOperand(delta),
-        into: arena.gradient(layer.weight),
-        epilogue: .columnSums(into: arena.gradient(layer.bias)))
-      guard index > 0 else { break }
-      try backend.matmul(
-        MatrixOperand(delta), MatrixOperand(arena.value(layer.weight), transposed: true),
-        into: workspace.gradients[index - 1],
-        epilogue: .derivative(of: layers[index - 1].activation, at: input))
-    }
+    try backend.denseBackward(
+      workspace.outputGradient,
+      through: layers.indices.dropFirst().reversed().map { index in
+        DenseBackwardLayer(
+          weight: arena.value(layers[index].weight), activation: layers[index - 1].activation,
+          below: workspace.activations[index - 1], gradient: workspace.gradients[index - 1])
+      })
+    try backend.denseGradients(
+      layers.indices.map { index in
+        DenseGradient(
+          input: index == 0 ? workspace.input : workspace.activations[index - 1],
+          delta: workspace.gradients[index],
+          weightGradient: arena.gradient(layers[index].weight),
+          biasGradient: arena.gradient(layers[index].bias))
+      })
   }
 }
 

@@ -8,7 +8,7 @@ package enum DeviceFamily: String, Codable, CaseIterable, Sendable {
   case gpu
 
   /// Where local memory is ordinary memory, as on CPUs, copying into it gains nothing.
-  init(for device: DeviceDescription) {
+  package init(for device: DeviceDescription) {
     self = device.kind == .cpu || device.localMemoryIsGlobal ? .cpu : .gpu
   }
 

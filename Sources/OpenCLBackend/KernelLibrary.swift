@@ -3,7 +3,8 @@ import OpenCLRuntime
 
 /// The OpenCL C sources, each under the name of its file.
 package enum KernelSource: String, Sendable {
-  case activation, elementwise, gather, loss, columns, matmulCPU, matmulGPU, peak
+  case activation, elementwise, gather, loss, columns, matmulBlock, matmulCPU, denseCPU, matmulGPU
+  case peak
 
   var text: String {
     switch self {
@@ -12,9 +13,22 @@ package enum KernelSource: String, Sendable {
     case .gather: String(cString: sparrowKernelGather)
     case .loss: String(cString: sparrowKernelLoss)
     case .columns: String(cString: sparrowKernelColumns)
+    case .matmulBlock: String(cString: sparrowKernelMatmulBlock)
+    case .denseCPU: String(cString: sparrowKernelDenseCPU)
     case .matmulCPU: String(cString: sparrowKernelMatmulCPU)
     case .matmulGPU: String(cString: sparrowKernelMatmulGPU)
     case .peak: String(cString: sparrowKernelPeak)
+    }
+  }
+}
+
+extension KernelSource {
+  /// The files whose functions this one calls, in the order of compilation.
+  var prerequisites: [KernelSource] {
+    switch self {
+    case .loss, .matmulGPU: [.activation]
+    case .matmulCPU, .denseCPU: [.activation, .matmulBlock]
+    default: []
     }
   }
 }
@@ -59,10 +73,9 @@ final class KernelLibrary {
 
   private func build(_ key: ProgramKey) throws -> Program {
     let macros = key.definitions.sorted { $0.key < $1.key }.map { " -D\($0.key)=\($0.value)" }
-    let needsActivations = [.loss, .matmulCPU, .matmulGPU].contains(key.source)
     return try Program(
       context: context,
-      source: (needsActivations ? KernelSource.activation.text + "\n" : "") + key.source.text,
+      source: (key.source.prerequisites + [key.source]).map(\.text).joined(separator: "\n"),
       options: "-cl-std=CL1.2" + macros.joined(), name: key.source.rawValue, cache: cache)
   }
 }

@@ -1,4 +1,5 @@
 import Compute
+import OpenCLRuntime
 
 /// One way to tile the matrix product: the macros it is built with and how it is launched.
 ///
@@ -25,22 +26,67 @@ package struct MatmulVariant: Hashable, Sendable {
       + definitions.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
   }
 
-  static func cpu(rows: Int, columns: Int, registerRows: Int, depth: Int, packing: Bool)
-    -> MatmulVariant
-  {
+  /// Variants of `Kernels/matmul_cpu.cl`.
+  private static func cpu(rows: Int, columns: Int, packing: Bool = false) -> MatmulVariant {
     MatmulVariant(
       source: .matmulCPU,
-      definitions: [
-        "MB": rows, "NB": columns, "MR": registerRows, "KC": depth, "PACK_A": packing ? 1 : 0,
-      ],
+      definitions: ["MB": rows, "NB": columns, "MR": 6, "KC": 256, "PACK_A": packing ? 1 : 0],
       blockRows: rows, blockColumns: columns, local: (1, 1))
   }
 
-  static func all(for family: DeviceFamily) -> [MatmulVariant] {
-    [
-      .cpu(rows: 48, columns: 16, registerRows: 6, depth: 256, packing: false),
-      .cpu(rows: 64, columns: 16, registerRows: 4, depth: 256, packing: false),
-      .cpu(rows: 96, columns: 512, registerRows: 6, depth: 256, packing: true),
-    ]
+  /// Variants of `Kernels/matmul_gpu.cl`.
+  private static func gpu(
+    rows: Int, columns: Int, depth: Int, registerRows: Int, registerColumns: Int
+  ) -> MatmulVariant {
+    MatmulVariant(
+      source: .matmulGPU,
+      definitions: [
+        "TILE_M": rows, "TILE_N": columns, "TILE_K": depth, "RM": registerRows,
+        "RN": registerColumns,
+      ],
+      blockRows: rows, blockColumns: columns,
+      local: (columns / registerColumns, rows / registerRows))
+  }
+
+  /// The work-items of a work-group.
+  var groupSize: Int { local.columns * local.rows }
+
+  /// The candidates of a family, few, since each costs compile time.
+  package static func all(for family: DeviceFamily) -> [MatmulVariant] {
+    switch family {
+    case .cpu:
+      [
+        .cpu(rows: 48, columns: 16), .cpu(rows: 132, columns: 16),
+        .cpu(rows: 258, columns: 512, packing: true),
+      ]
+    case .gpu:
+      [
+        .gpu(rows: 128, columns: 128, depth: 8, registerRows: 8, registerColumns: 8),
+        .gpu(rows: 64, columns: 64, depth: 16, registerRows: 4, registerColumns: 4),
+        .gpu(rows: 32, columns: 32, depth: 16, registerRows: 2, registerColumns: 2),
+      ]
+    }
+  }
+
+  /// Work-groups that a product of this shape makes.
+  func groups(for shape: MatmulShape) -> Int {
+    ((shape.m + blockRows - 1) / blockRows) * ((shape.n + blockColumns - 1) / blockColumns)
+  }
+
+  /// The variants that can run on the device and keep its compute units busy at this shape, the
+  /// largest tile first: the first is a good choice without measuring.
+  ///
+  /// Tiles too large for the shape are left out even where they measure well: on a machine that is
+  /// busy with other work, one core that works alone looks as fast as all of them.
+  static func candidates(
+    for shape: MatmulShape, family: DeviceFamily, on device: DeviceDescription
+  ) -> [MatmulVariant] {
+    let all = all(for: family)
+    let runnable = all.filter { $0.groupSize <= device.maximumWorkGroupSize }
+    let bySize = (runnable.isEmpty ? all : runnable).sorted {
+      $0.blockRows * $0.blockColumns > $1.blockRows * $1.blockColumns
+    }
+    let busy = bySize.filter { $0.groups(for: shape) >= 4 * device.computeUnits }
+    return busy.isEmpty ? [bySize[bySize.count - 1]] : busy
   }
 }

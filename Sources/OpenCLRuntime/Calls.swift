@@ -24,26 +24,30 @@ func check(
 /// Makes one OpenCL call that returns a new object and reports its error through a pointer.
 @inline(__always)
 func create(
-  _ call: StaticString, _ detail: @autoclosure () -> String? = nil,
+  _ kind: Handle.Kind, _ call: StaticString, _ detail: @autoclosure () -> String? = nil,
   _ body: (UnsafeMutablePointer<cl_int>) -> OpaquePointer?
-) throws -> OpaquePointer {
+) throws -> Handle {
   var object: OpaquePointer?
   try check(call, detail()) {
     var code = cl_int(CL_SUCCESS)
     object = body(&code)
     return code
   }
+  return try own(kind, call, object)
+}
+
+/// Takes over an object that a successful call has returned.
+func own(_ kind: Handle.Kind, _ call: StaticString, _ object: OpaquePointer?) throws -> Handle {
   guard let object else {
     throw OpenCLError(
       call: "\(call)", code: cl_int(CL_OUT_OF_HOST_MEMORY),
       detail: "the driver reported success but returned no object")
   }
-  return object
+  return Handle(owning: object, kind)
 }
 
-/// Makes one OpenCL call that releases an object. A `deinit` cannot throw, and nothing can be done
-/// about a failed release, so a failure is logged.
-func release(_ call: StaticString, _ body: () -> cl_int) {
+/// Makes one OpenCL call in a `deinit`, which cannot throw: a failure is logged.
+func attempt(_ call: StaticString, _ body: () -> cl_int) {
   let code = body()
   if code != CL_SUCCESS {
     logger.warning("\(call) failed with \(OpenCLError.symbol(of: code)) (\(code))")

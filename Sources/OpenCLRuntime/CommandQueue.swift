@@ -6,7 +6,7 @@ import COpenCL
 /// on. Nothing here blocks but what says so.
 package final class CommandQueue: @unchecked Sendable {
   // Unchecked because OpenCL guards its object itself; the list below is locked.
-  let handle: cl_command_queue
+  private let handle: Handle
   package let context: Context
   package let isProfiling: Bool
 
@@ -14,7 +14,6 @@ package final class CommandQueue: @unchecked Sendable {
   // but would run Swift code on a driver's thread, even during exit; this list is swept by the
   // next write instead, and emptied by `finish`.
   private let underWay = Locked<[(event: Event, bytes: HostBytes)]>([])
-  private let entry = HandleLedger.Entry()
 
   /// Wraps `clCreateCommandQueue`.
   ///
@@ -23,25 +22,26 @@ package final class CommandQueue: @unchecked Sendable {
     self.context = context
     isProfiling = profiling
     let properties = profiling ? cl_command_queue_properties(CL_QUEUE_PROFILING_ENABLE) : 0
-    handle = try create("clCreateCommandQueue", "device \(context.device.properties.summary)") {
-      clCreateCommandQueue(context.handle, context.device.id, properties, $0)
+    handle = try create(
+      .queue, "clCreateCommandQueue", "device \(context.device.properties.summary)"
+    ) {
+      clCreateCommandQueue(context.handle.pointer, context.device.id, properties, $0)
     }
   }
 
   deinit {
     // Memory that the device is still to read must not be freed.
-    if underWay.withLock({ !$0.isEmpty }) { release("clFinish") { clFinish(handle) } }
-    release("clReleaseCommandQueue") { clReleaseCommandQueue(handle) }
+    if underWay.withLock({ !$0.isEmpty }) { attempt("clFinish") { clFinish(handle.pointer) } }
   }
 
   /// Blocks until all commands are complete. Wraps `clFinish`.
   package func finish() throws {
-    try check("clFinish") { clFinish(handle) }
+    try check("clFinish") { clFinish(handle.pointer) }
     try sweep()
   }
 
   /// Hands all commands to the device. Wraps `clFlush`.
-  package func flush() throws { try check("clFlush") { clFlush(handle) } }
+  package func flush() throws { try check("clFlush") { clFlush(handle.pointer) } }
 
   // MARK: Writing
 
@@ -63,7 +63,8 @@ package final class CommandQueue: @unchecked Sendable {
       "clEnqueueWriteBuffer", "writing \(source.count) bytes", wantsEvent: wantsEvent
     ) {
       clEnqueueWriteBuffer(
-        handle, memory.handle, cl_bool(blocking ? CL_TRUE : CL_FALSE), byteOffset, source.count,
+        handle.pointer, memory.handle.pointer, cl_bool(blocking ? CL_TRUE : CL_FALSE), byteOffset,
+        source.count,
         base, 0, nil, $0)
     }
   }
@@ -108,13 +109,11 @@ package final class CommandQueue: @unchecked Sendable {
       var done = 0
       defer { list.removeFirst(done) }
       while done < list.count {
-        do {
-          guard try list[done].event.isComplete else { return }
-          done += 1
-        } catch let error as OpenCLError where error.detail?.hasSuffix("on the device") == true {
-          done += 1
-          throw error
-        }
+        let event = list[done].event
+        let status = try event.status()
+        guard status <= CL_COMPLETE else { return }
+        done += 1
+        if let failure = event.failure(status) { throw failure }
       }
     }
   }
@@ -129,7 +128,8 @@ package final class CommandQueue: @unchecked Sendable {
     guard let base = target.baseAddress, target.count > 0 else { return }
     try submit("clEnqueueReadBuffer", "reading \(target.count) bytes") {
       clEnqueueReadBuffer(
-        handle, memory.handle, cl_bool(CL_TRUE), byteOffset, target.count, base, 0, nil, $0)
+        handle.pointer, memory.handle.pointer, cl_bool(CL_TRUE), byteOffset, target.count, base, 0,
+        nil, $0)
     }
   }
 
@@ -155,13 +155,13 @@ package final class CommandQueue: @unchecked Sendable {
     from memory: Memory, at byteOffset: Int = 0, byteCount: Int
   ) throws -> PendingRead {
     checkRange(memory, byteOffset, byteCount)
-    let bytes = try HostBytes(byteCount: byteCount)
+    let bytes = try HostBytes(undefined: byteCount)
     guard byteCount > 0 else { return PendingRead(bytes: bytes, event: nil) }
     let event = try submit(
       "clEnqueueReadBuffer", "reading \(byteCount) bytes", wantsEvent: true
     ) {
       clEnqueueReadBuffer(
-        handle, memory.handle, cl_bool(CL_FALSE), byteOffset, byteCount,
+        handle.pointer, memory.handle.pointer, cl_bool(CL_FALSE), byteOffset, byteCount,
         bytes.contents.baseAddress, 0, nil, $0)
     }
     // Made before the flush can throw: it waits for the device when it goes.
@@ -184,7 +184,8 @@ package final class CommandQueue: @unchecked Sendable {
     guard byteCount > 0 else { return wantsEvent || isProfiling ? try marker() : nil }
     return try submit("clEnqueueCopyBuffer", "copying \(byteCount) bytes", wantsEvent: wantsEvent) {
       clEnqueueCopyBuffer(
-        handle, source.handle, target.handle, sourceOffset, targetOffset, byteCount, 0, nil, $0)
+        handle.pointer, source.handle.pointer, target.handle.pointer, sourceOffset, targetOffset,
+        byteCount, 0, nil, $0)
     }
   }
 
@@ -225,7 +226,8 @@ package final class CommandQueue: @unchecked Sendable {
     var pattern = pattern
     return try submit("clEnqueueFillBuffer", "filling \(byteCount) bytes", wantsEvent: wantsEvent) {
       clEnqueueFillBuffer(
-        handle, memory.handle, &pattern, MemoryLayout<Pattern>.size, byteOffset, byteCount, 0, nil,
+        handle.pointer, memory.handle.pointer, &pattern, MemoryLayout<Pattern>.size, byteOffset,
+        byteCount, 0, nil,
         $0)
     }
   }
@@ -268,7 +270,7 @@ package final class CommandQueue: @unchecked Sendable {
           wantsEvent: wantsEvent
         ) {
           clEnqueueNDRangeKernel(
-            handle, kernel.handle, cl_uint(dimensions), nil,
+            handle.pointer, kernel.handle.pointer, cl_uint(dimensions), nil,
             globalBytes.assumingMemoryBound(to: Int.self).baseAddress,
             localBytes.assumingMemoryBound(to: Int.self).baseAddress, 0, nil, $0)
         }
@@ -281,14 +283,10 @@ package final class CommandQueue: @unchecked Sendable {
   package func marker() throws -> Event {
     var event: cl_event?
     try check("clEnqueueMarkerWithWaitList") {
-      clEnqueueMarkerWithWaitList(handle, 0, nil, &event)
+      clEnqueueMarkerWithWaitList(handle.pointer, 0, nil, &event)
     }
-    guard let event else {
-      throw OpenCLError(
-        call: "clEnqueueMarkerWithWaitList", code: cl_int(CL_OUT_OF_HOST_MEMORY),
-        detail: "the driver returned no event")
-    }
-    return Event(owning: event, label: "marker")
+    return Event(
+      owning: try own(.event, "clEnqueueMarkerWithWaitList", event), label: "marker")
   }
 
   // MARK: Plumbing
@@ -307,12 +305,26 @@ package final class CommandQueue: @unchecked Sendable {
     label: @autoclosure () -> String? = nil, wantsEvent: Bool = false,
     _ body: (UnsafeMutablePointer<cl_event?>?) -> cl_int
   ) throws -> Event? {
-    guard wantsEvent || isProfiling else {
-      try check(call, detail()) { body(nil) }
-      return nil
+    do {
+      guard wantsEvent || isProfiling else {
+        try check(call, detail()) { body(nil) }
+        return nil
+      }
+      var event: cl_event?
+      try check(call, detail()) { body(&event) }
+      return Event(owning: try own(.event, call, event), label: label() ?? detail())
+    } catch let error as OpenCLError {
+      throw explained(error)
     }
-    var event: cl_event?
-    try check(call, detail()) { body(&event) }
-    return event.map { Event(owning: $0, label: label() ?? detail()) }
+  }
+
+  /// Memory that a driver allocates lazily runs out here: says how much is in use.
+  private func explained(_ error: OpenCLError) -> OpenCLError {
+    let codes = [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES, CL_OUT_OF_HOST_MEMORY]
+    guard codes.contains(error.code) else { return error }
+    let detail =
+      "\(error.detail ?? ""); Sparrow holds \(readableSize(context.allocatedByteCount)) of"
+      + " \(context.device.name)'s \(readableSize(context.device.globalMemory))"
+    return OpenCLError(call: error.call, code: error.code, detail: detail)
   }
 }

@@ -2,25 +2,22 @@ import COpenCL
 
 /// A context on one device: what memory, programs and queues are made in.
 ///
-/// Released by `deinit`; everything made in it keeps it alive.
+/// Released when it goes; everything made in it keeps it alive.
 package final class Context: @unchecked Sendable {
   // Unchecked because the handle is an immutable pointer to an object that OpenCL itself guards
   // for use from several threads; the rest is immutable or locked.
-  let handle: cl_context
+  let handle: Handle
   package let device: Device
   private let allocated = Locked(UInt64(0))
-  private let entry = HandleLedger.Entry()
 
   /// Wraps `clCreateContext`.
   package init(device: Device) throws {
     self.device = device
     var id: cl_device_id? = device.id
-    handle = try create("clCreateContext", "device \(device.properties.summary)") {
+    handle = try create(.context, "clCreateContext", "device \(device.properties.summary)") {
       clCreateContext(nil, 1, &id, nil, nil, $0)
     }
   }
-
-  deinit { release("clReleaseContext") { clReleaseContext(handle) } }
 
   /// The bytes in all memory objects of this context that are alive.
   package var allocatedByteCount: UInt64 { allocated.withLock { $0 } }

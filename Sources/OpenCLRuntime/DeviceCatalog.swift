@@ -1,3 +1,5 @@
+import Foundation
+
 /// The OpenCL devices of this system.
 package enum DeviceCatalog {
   /// A platform with what could be learned about it.
@@ -27,7 +29,8 @@ package enum DeviceCatalog {
   ///
   /// - Throws: `OpenCLError` when the platforms themselves cannot be listed.
   package static func survey() throws -> [Entry] {
-    try Platform.identifiers().enumerated().map { index, id in
+    _ = preparation
+    return try Platform.identifiers().enumerated().map { index, id in
       do {
         let platform = try Platform(id: id, index: index)
         return entry(for: platform)
@@ -38,6 +41,12 @@ package enum DeviceCatalog {
       }
     }
   }
+
+  /// What must be said to a driver before its first call.
+  ///
+  /// PoCL's threads, one for each core, are otherwise often put on one core together, which halves
+  /// the speed; `POCL_AFFINITY=0` leaves their placing to the system.
+  private static let preparation: Void = { setenv("POCL_AFFINITY", "1", 0) }()
 
   private static func entry(for platform: Platform) -> Entry {
     var devices: [Device] = []

@@ -3,28 +3,24 @@ import COpenCL
 /// The state of one enqueued command.
 package final class Event: @unchecked Sendable {
   // Unchecked because the handle is immutable, and OpenCL guards its object itself.
-  let handle: cl_event
+  private let handle: Handle
   /// What the command was, for errors: `kernel 'adam'`.
   package let label: String
-  private let entry = HandleLedger.Entry()
 
   /// When a command was enqueued, handed to the device, begun and finished, in nanoseconds of the
   /// device's clock.
   package typealias Profile = (queued: UInt64, submitted: UInt64, started: UInt64, ended: UInt64)
 
-  /// Takes over the caller's reference of `handle`.
-  init(owning handle: cl_event, label: String) {
+  init(owning handle: consuming Handle, label: String) {
     self.handle = handle
     self.label = label
   }
-
-  deinit { release("clReleaseEvent") { clReleaseEvent(handle) } }
 
   /// Blocks until the command is complete. Wraps `clWaitForEvents`.
   ///
   /// - Throws: `OpenCLError`, also when the command itself failed.
   package func wait() throws {
-    var event: cl_event? = handle
+    var event: cl_event? = handle.pointer
     do {
       try check("clWaitForEvents", label) { clWaitForEvents(1, &event) }
     } catch let error as OpenCLError
@@ -41,15 +37,32 @@ package final class Event: @unchecked Sendable {
   /// - Throws: `OpenCLError`, also when the command itself failed.
   package var isComplete: Bool {
     get throws {
-      let status = try info("clGetEventInfo", label, initial: cl_int(0)) {
-        clGetEventInfo(handle, cl_event_info(CL_EVENT_COMMAND_EXECUTION_STATUS), $0, $1, $2)
-      }
-      if status < 0 {
-        throw OpenCLError(
-          call: "clGetEventInfo", code: status, detail: "\(label) was aborted on the device")
-      }
+      let status = try status()
+      if let failure = failure(status) { throw failure }
       return status == CL_COMPLETE
     }
+  }
+
+  /// The command's status: `CL_QUEUED`, `CL_SUBMITTED`, `CL_RUNNING`, `CL_COMPLETE`, or a negative
+  /// error code when it failed on the device.
+  func status() throws -> cl_int {
+    try info("clGetEventInfo", label, initial: cl_int(0)) {
+      clGetEventInfo(handle.pointer, cl_event_info(CL_EVENT_COMMAND_EXECUTION_STATUS), $0, $1, $2)
+    }
+  }
+
+  /// The error of a status that is one.
+  func failure(_ status: cl_int) -> OpenCLError? {
+    guard status < 0 else { return nil }
+    return OpenCLError(
+      call: "clGetEventInfo", code: status, detail: "\(label) was aborted on the device")
+  }
+
+  /// Blocks until the command is complete or has failed, without a word: for a `deinit` that is
+  /// about to free memory which the device may still use.
+  func settle() {
+    var event: cl_event? = handle.pointer
+    attempt("clWaitForEvents") { clWaitForEvents(1, &event) }
   }
 
   /// Its times; wait first. Wraps `clGetEventProfilingInfo`.
@@ -59,7 +72,7 @@ package final class Event: @unchecked Sendable {
   package func profile() throws -> Profile {
     func time(_ parameter: Int32) throws -> UInt64 {
       try info("clGetEventProfilingInfo", label, initial: cl_ulong(0)) {
-        clGetEventProfilingInfo(handle, cl_profiling_info(parameter), $0, $1, $2)
+        clGetEventProfilingInfo(handle.pointer, cl_profiling_info(parameter), $0, $1, $2)
       }
     }
     return (

@@ -7,7 +7,7 @@
 ///
 /// It is carried by a task-local value, so that concurrent tests do not see each other's objects.
 package final class HandleLedger: Sendable {
-  @TaskLocal private static var current: HandleLedger?
+  @TaskLocal static var current: HandleLedger?
   private let counts = Locked((live: 0, made: 0))
 
   package init() {}
@@ -23,18 +23,12 @@ package final class HandleLedger: Sendable {
     try Self.$current.withValue(self, operation: body)
   }
 
-  /// Stored in each handle; its life is the handle's.
-  struct Entry: ~Copyable {
-    private let ledger: HandleLedger?
-
-    init() {
-      ledger = HandleLedger.current
-      ledger?.counts.withLock {
-        $0.live += 1
-        $0.made += 1
-      }
+  func made() {
+    counts.withLock {
+      $0.live += 1
+      $0.made += 1
     }
-
-    deinit { ledger?.counts.withLock { $0.live -= 1 } }
   }
+
+  func released() { counts.withLock { $0.live -= 1 } }
 }

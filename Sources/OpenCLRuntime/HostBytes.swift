@@ -9,10 +9,10 @@ package final class HostBytes {
   private let base: UnsafeMutableRawPointer
   package let byteCount: Int
 
-  /// Allocates `byteCount` zeroed bytes.
+  /// Allocates bytes of undefined contents.
   ///
   /// - Throws: `OpenCLError` with `CL_OUT_OF_HOST_MEMORY`.
-  package init(byteCount: Int) throws {
+  init(undefined byteCount: Int) throws {
     precondition(byteCount >= 0, "an allocation of negative size")
     var pointer: UnsafeMutableRawPointer?
     let size = max(byteCount, 1)
@@ -21,14 +21,23 @@ package final class HostBytes {
         call: "posix_memalign", code: cl_int(CL_OUT_OF_HOST_MEMORY),
         detail: "asked for \(readableSize(UInt64(size))) of the host's memory")
     }
-    memset(pointer, 0, size)
     base = pointer
     self.byteCount = byteCount
   }
 
+  /// Allocates `byteCount` zero bytes.
+  ///
+  /// - Throws: `OpenCLError` with `CL_OUT_OF_HOST_MEMORY`.
+  package convenience init(byteCount: Int) throws {
+    try self.init(undefined: byteCount)
+    memset(base, 0, byteCount)
+  }
+
   /// Copies `source`.
+  ///
+  /// - Throws: `OpenCLError` with `CL_OUT_OF_HOST_MEMORY`.
   package convenience init(copying source: UnsafeRawBufferPointer) throws {
-    try self.init(byteCount: source.count)
+    try self.init(undefined: source.count)
     contents.copyMemory(from: source)
   }
 

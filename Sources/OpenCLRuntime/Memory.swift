@@ -2,7 +2,7 @@ import COpenCL
 
 /// A buffer in a device's memory, with undefined contents at first.
 ///
-/// Released by `deinit`; the driver keeps it until commands that use it have finished.
+/// Released when it goes; the driver keeps it until commands that use it have finished.
 package final class Memory: @unchecked Sendable {
   // Unchecked because everything here is immutable, and OpenCL guards its object itself.
   /// What kernels may do with it.
@@ -18,12 +18,11 @@ package final class Memory: @unchecked Sendable {
     }
   }
 
-  let handle: cl_mem
+  let handle: Handle
   package let context: Context
   /// As asked for, also when that was 0.
   package let byteCount: Int
   private let reserved: UInt64
-  private let entry = HandleLedger.Entry()
 
   /// The allocation behind `byteCount: 0`, which OpenCL does not allow.
   private static let minimumByteCount = 16
@@ -57,8 +56,8 @@ package final class Memory: @unchecked Sendable {
         call: "clCreateBuffer", code: cl_int(CL_MEM_OBJECT_ALLOCATION_FAILURE), detail: sizes())
     }
     do {
-      handle = try create("clCreateBuffer", sizes()) {
-        clCreateBuffer(context.handle, access.flags, size, nil, $0)
+      handle = try create(.memory, "clCreateBuffer", sizes()) {
+        clCreateBuffer(context.handle.pointer, access.flags, size, nil, $0)
       }
     } catch {
       context.unreserve(asked)
@@ -69,10 +68,7 @@ package final class Memory: @unchecked Sendable {
     reserved = asked
   }
 
-  deinit {
-    release("clReleaseMemObject") { clReleaseMemObject(handle) }
-    context.unreserve(reserved)
-  }
+  deinit { context.unreserve(reserved) }
 
   /// Whether the bytes lie within it; false for negative values.
   func contains(offset: Int, byteCount count: Int) -> Bool {

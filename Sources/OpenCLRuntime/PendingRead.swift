@@ -10,13 +10,8 @@ package final class PendingRead {
   }
 
   deinit {
-    // Memory that the device is still to write into must not be freed. A failure here means that
-    // the command failed, so that nothing writes any more.
-    do {
-      if let event, try !event.isComplete { try event.wait() }
-    } catch {
-      logger.warning("a read that nobody waited for failed: \(error)")
-    }
+    // Memory that the device is still to write into must not be freed.
+    event?.settle()
   }
 
   package var byteCount: Int { bytes.byteCount }

@@ -7,11 +7,10 @@ package final class Program: @unchecked Sendable {
   /// Where the executable came from.
   package enum Origin: Sendable { case source, cache }
 
-  let handle: cl_program
+  let handle: Handle
   package let context: Context
   package let name: String
   package let origin: Origin
-  private let entry = HandleLedger.Entry()
 
   private static let builds = Locked(0)
 
@@ -55,12 +54,10 @@ package final class Program: @unchecked Sendable {
     }
   }
 
-  deinit { release("clReleaseProgram") { clReleaseProgram(handle) } }
-
   /// The executable as the driver would take it back.
   func binary() throws -> [UInt8] {
     let size = try info("clGetProgramInfo", "the binary's size of '\(name)'", initial: 0) {
-      clGetProgramInfo(handle, cl_program_info(CL_PROGRAM_BINARY_SIZES), $0, $1, $2)
+      clGetProgramInfo(handle.pointer, cl_program_info(CL_PROGRAM_BINARY_SIZES), $0, $1, $2)
     }
     guard size > 0, size <= ProgramCache.maximumBinaryByteCount else {
       throw OpenCLError(
@@ -71,7 +68,7 @@ package final class Program: @unchecked Sendable {
       var pointer = target.baseAddress
       try check("clGetProgramInfo", "the binary of '\(name)'") {
         clGetProgramInfo(
-          handle, cl_program_info(CL_PROGRAM_BINARIES),
+          handle.pointer, cl_program_info(CL_PROGRAM_BINARIES),
           MemoryLayout<UnsafeMutablePointer<UInt8>?>.size, &pointer, nil)
       }
       count = size
@@ -80,11 +77,11 @@ package final class Program: @unchecked Sendable {
 
   private static func build(
     source: String, in context: Context, options: String, name: String
-  ) throws -> cl_program {
-    let handle = try source.withCString { text in
-      var text: UnsafePointer<CChar>? = text
-      return try create("clCreateProgramWithSource", "program '\(name)'") {
-        clCreateProgramWithSource(context.handle, 1, &text, nil, $0)
+  ) throws -> Handle {
+    let handle = try create(.program, "clCreateProgramWithSource", "program '\(name)'") { code in
+      source.withCString { text in
+        var text: UnsafePointer<CChar>? = text
+        return clCreateProgramWithSource(context.handle.pointer, 1, &text, nil, code)
       }
     }
     builds.withLock { $0 += 1 }
@@ -93,39 +90,36 @@ package final class Program: @unchecked Sendable {
 
   private static func build(
     binary: [UInt8], in context: Context, options: String, name: String
-  ) throws -> cl_program {
-    let handle = try binary.withUnsafeBufferPointer { bytes in
-      var device: cl_device_id? = context.device.id
-      var size = bytes.count
-      var pointer = bytes.baseAddress
-      var status = cl_int(CL_SUCCESS)
-      return try create("clCreateProgramWithBinary", "program '\(name)'") {
-        clCreateProgramWithBinary(context.handle, 1, &device, &size, &pointer, &status, $0)
+  ) throws -> Handle {
+    let handle = try create(.program, "clCreateProgramWithBinary", "program '\(name)'") { code in
+      binary.withUnsafeBufferPointer { bytes in
+        var device: cl_device_id? = context.device.id
+        var size = bytes.count
+        var pointer = bytes.baseAddress
+        return clCreateProgramWithBinary(
+          context.handle.pointer, 1, &device, &size, &pointer, nil, code)
       }
     }
     return try finish(handle, in: context, options: options, name: name)
   }
 
-  /// Wraps `clBuildProgram`; releases `program` when it throws.
+  /// Wraps `clBuildProgram`.
   private static func finish(
-    _ program: cl_program, in context: Context, options: String, name: String
-  ) throws -> cl_program {
+    _ program: consuming Handle, in context: Context, options: String, name: String
+  ) throws -> Handle {
     var device: cl_device_id? = context.device.id
+    let pointer = program.pointer
     do {
-      try check("clBuildProgram", "program '\(name)'") {
-        clBuildProgram(program, 1, &device, options, nil, nil)
-      }
+      try check("clBuildProgram") { clBuildProgram(pointer, 1, &device, options, nil, nil) }
     } catch let error as OpenCLError {
       // A log that cannot be read must not hide the build's own error.
       let log = try? infoString("clGetProgramBuildInfo", nil) {
         clGetProgramBuildInfo(
-          program, context.device.id, cl_program_build_info(CL_PROGRAM_BUILD_LOG), $0, $1, $2)
+          pointer, context.device.id, cl_program_build_info(CL_PROGRAM_BUILD_LOG), $0, $1, $2)
       }
-      release("clReleaseProgram") { clReleaseProgram(program) }
       let head = "program '\(name)' on \(context.device.name), options '\(options)'"
-      throw OpenCLError(
-        call: error.call, code: error.code,
-        detail: (log ?? "").isEmpty ? head : "\(head)\n\(log ?? "")")
+      let detail = [head, log ?? ""].filter { !$0.isEmpty }.joined(separator: "\n")
+      throw OpenCLError(call: error.call, code: error.code, detail: detail)
     }
     return program
   }

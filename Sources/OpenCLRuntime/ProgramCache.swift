@@ -103,8 +103,9 @@ package final class ProgramCache: Sendable {
         return !warned
       }
       guard isFirst else { return }
+      let reason = (error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error ?? error
       logger.warning(
-        "compiled programs are not kept, \(directory.path) cannot be written: \(error)")
+        "compiled programs are not kept: \(directory.path): \(reason.localizedDescription)")
     }
   }
 

@@ -16,6 +16,17 @@ package struct EpochMetrics: Sendable {
   package let l0: Double
   package let seconds: Double
   package let samplesPerSecond: Double
+
+  package init(
+    epoch: Int, loss: Double, mse: Double, l0: Double, seconds: Double, samplesPerSecond: Double
+  ) {
+    self.epoch = epoch
+    self.loss = loss
+    self.mse = mse
+    self.l0 = l0
+    self.seconds = seconds
+    self.samplesPerSecond = samplesPerSecond
+  }
 }
 
 /// Where a run stands.

@@ -14,7 +14,8 @@ package enum OperationCases {
   }
 
   package static func all(_ extent: Extent) -> [any OperationCase] {
-    matmul(extent) + columnSums(extent) + loss(extent) + adam(extent) + gather(extent)
+    matmul(extent) + dense(extent) + columnSums(extent) + loss(extent) + adam(extent)
+      + gather(extent)
       + counting(extent) + fill(extent)
   }
 
@@ -69,6 +70,40 @@ package enum OperationCases {
       }
     }
     return cases
+  }
+
+  private static func dense(_ extent: Extent) -> [any OperationCase] {
+    var shapes: [(batch: Int, widths: [Int])] = [
+      (1, [1, 1]), (7, [5, 3, 9]), (5, [17, 16, 15, 33, 2, 7]),
+    ]
+    if extent == .full {
+      shapes += [
+        (13, [40, 300, 20]), (256, [784, 64, 64, 64, 784]), (96, [784, 64, 64, 64, 784]),
+        (67, [30, 31, 32, 33, 34, 35, 36]),
+        // Too large to be worth one launch.
+        (20, [700, 400, 300]),
+      ]
+    }
+    return shapes.flatMap { batch, widths -> [any OperationCase] in
+      let count = widths.count - 1
+      let mixed = (0..<count).map { Activation.allCases[($0 + batch) % 4] }
+      let relu = [Activation](repeating: .relu, count: count)
+      let identity = [Activation](repeating: .identity, count: count)
+      let pairs = Array(zip(widths, widths.dropFirst()))
+      // Beyond a few wide layers whole numbers leave the range in which they are exact.
+      let exact = widths.reduce(1.0) { $0 * Double($1) } / Double(widths[count]) < 0x1p24
+      return [
+        DenseForwardCase(batch: batch, widths: widths, activations: mixed, tier: .bound),
+        DenseBackwardCase(batch: batch, widths: widths, activations: mixed, tier: .bound),
+        DenseGradientsCase(batch: batch, layers: pairs, tier: .bound),
+        DenseGradientsCase(batch: batch, layers: pairs, tier: .exact),
+      ]
+        + (exact
+          ? [
+            DenseForwardCase(batch: batch, widths: widths, activations: relu, tier: .exact),
+            DenseBackwardCase(batch: batch, widths: widths, activations: identity, tier: .exact),
+          ] : [])
+    }
   }
 
   private static func columnSums(_ extent: Extent) -> [any OperationCase] {

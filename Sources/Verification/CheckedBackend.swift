@@ -131,6 +131,86 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     try settle("matmul", outputs)
   }
 
+  package func denseForward(_ x: Floats, through layers: [DenseLayer<Storage>]) throws {
+    try device.denseForward(
+      x.onDevice(),
+      through: layers.map {
+        DenseLayer(
+          weight: $0.weight.onDevice(), bias: $0.bias.onDevice(), activation: $0.activation,
+          output: $0.output.onDevice())
+      })
+    // Layer by layer from the device's own values, so that errors do not add up.
+    var input = x
+    for layer in layers {
+      let shape = MatmulShape(m: x.shape[0], n: layer.weight.shape[1], k: layer.weight.shape[0])
+      let expected = Oracle.matmul(
+        shape, try host(input), try host(layer.weight),
+        epilogue: .bias(try host(layer.bias), layer.activation))
+      try oracle.denseForward(
+        input.onOracle(),
+        through: [
+          DenseLayer(
+            weight: layer.weight.onOracle(), bias: layer.bias.onOracle(),
+            activation: layer.activation, output: layer.output.onOracle())
+        ])
+      try settle("denseForward", [("y", layer.output, expected[0])])
+      input = layer.output
+    }
+  }
+
+  package func denseBackward(
+    _ delta: Floats, through layers: [DenseBackwardLayer<Storage>]
+  ) throws {
+    try device.denseBackward(
+      delta.onDevice(),
+      through: layers.map {
+        DenseBackwardLayer(
+          weight: $0.weight.onDevice(), activation: $0.activation, below: $0.below.onDevice(),
+          gradient: $0.gradient.onDevice())
+      })
+    var input = delta
+    for layer in layers {
+      let shape = MatmulShape(
+        m: delta.shape[0], n: layer.weight.shape[0], k: layer.weight.shape[1], transposeB: true)
+      let expected = Oracle.matmul(
+        shape, try host(input), try host(layer.weight),
+        epilogue: .derivative(of: layer.activation, at: try host(layer.below)))
+      try oracle.denseBackward(
+        input.onOracle(),
+        through: [
+          DenseBackwardLayer(
+            weight: layer.weight.onOracle(), activation: layer.activation,
+            below: layer.below.onOracle(), gradient: layer.gradient.onOracle())
+        ])
+      try settle("denseBackward", [("delta", layer.gradient, expected[0])])
+      input = layer.gradient
+    }
+  }
+
+  package func denseGradients(_ layers: [DenseGradient<Storage>]) throws {
+    let outputs = try layers.flatMap { layer in
+      let shape = MatmulShape(
+        m: layer.input.shape[1], n: layer.delta.shape[1], k: layer.delta.shape[0],
+        transposeA: true)
+      let expected = Oracle.matmul(
+        shape, try host(layer.input), try host(layer.delta), epilogue: .columnSums)
+      return [("dW", layer.weightGradient, expected[0]), ("db", layer.biasGradient, expected[1])]
+    }
+    try device.denseGradients(
+      layers.map {
+        DenseGradient(
+          input: $0.input.onDevice(), delta: $0.delta.onDevice(),
+          weightGradient: $0.weightGradient.onDevice(), biasGradient: $0.biasGradient.onDevice())
+      })
+    try oracle.denseGradients(
+      layers.map {
+        DenseGradient(
+          input: $0.input.onOracle(), delta: $0.delta.onOracle(),
+          weightGradient: $0.weightGradient.onOracle(), biasGradient: $0.biasGradient.onOracle())
+      })
+    try settle("denseGradients", outputs)
+  }
+
   package func columnSums(of x: Floats, into s: Floats) throws {
     let expected = Oracle.columnSums(try host(x), rows: x.shape[0], width: x.shape[1])
     try device.columnSums(of: x.onDevice(), into: s.onDevice())

@@ -1,16 +1,149 @@
 import Compute
+import Foundation
+import OpenCLBackend
+import OpenCLRuntime
+import RandomNumbers
 import ReferenceBackend
 import Testing
 import Verification
 
+private func walk(_ cases: [any OperationCase], on backend: some Backend) throws {
+  for operation in cases {
+    let report = try operation.report(on: backend)
+    #expect(
+      report.comparison.passes,
+      "\(report.operation) \(report.label) \(report.tier): \(report.comparison.failure ?? "")")
+  }
+}
+
 @Suite struct ReferenceOperationTests {
-  @Test func everyCasePasses() throws {
-    let backend = ReferenceBackend()
-    for operation in OperationCases.all(.full) {
-      let report = try operation.report(on: backend)
-      #expect(
-        report.comparison.passes,
-        "\(report.operation) \(report.label) \(report.tier): \(report.comparison.failure ?? "")")
+  @Test(arguments: [1, 2, 5]) func everyCasePasses(threads: Int) throws {
+    try walk(OperationCases.all(.full), on: ReferenceBackend(threads: threads))
+  }
+
+  /// The number of threads changes the division of work, never a bit.
+  @Test func threadsDoNotChangeBits() throws {
+    func product(threads: Int) throws -> [Float] {
+      let backend = ReferenceBackend(threads: threads)
+      let a = try backend.filled([37, 53], seed: 1)
+      let b = try backend.filled([53, 29], seed: 2)
+      let c = try backend.allocate([37, 29], of: Float.self)
+      try backend.matmul(MatrixOperand(a), MatrixOperand(b), into: c, epilogue: .none)
+      return try backend.download(c)
     }
+    #expect(try product(threads: 1) == product(threads: 3))
+  }
+}
+
+@Suite(.serialized) struct DeviceOperationTests {
+  /// Both layouts of the kernels on the one device: the other family's kernels must be right too.
+  @Test(arguments: DeviceFamily.allCases) func everyCasePasses(family: DeviceFamily) throws {
+    guard let device = try TestDevice.find() else { return }
+    let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
+    try walk(OperationCases.all(.full), on: backend)
+  }
+
+  /// Every tile adds in the same order, so that tuning cannot change a result.
+  @Test func allMatmulVariantsGiveTheSameBits() throws {
+    guard let device = try TestDevice.find() else { return }
+    let backend = try OpenCLBackend(device: device, tuning: .rule)
+    for (m, n, k) in [(65, 33, 300), (128, 200, 64), (7, 513, 1030)] {
+      for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+        let shape = MatmulShape(m: m, n: n, k: k, transposeA: ta, transposeB: tb)
+        let a = try backend.filled(ta ? [k, m] : [m, k], seed: 1)
+        let b = try backend.filled(tb ? [n, k] : [k, n], seed: 2)
+        let bias = try backend.filled([n], seed: 3)
+        var first: [Float]?
+        for variant in DeviceFamily.allCases.flatMap(MatmulVariant.all(for:)) {
+          let c = try backend.filled([m, n], seed: 4)
+          try backend.launchMatmul(
+            variant, shape, a, b, into: c, epilogue: .bias(bias, .sigmoid))
+          let result = try backend.download(c)
+          let same = result == first ?? result
+          #expect(same, "\(variant.name) at \(shape)")
+          first = first ?? result
+        }
+      }
+    }
+  }
+
+  @Test func sameCallsGiveTheSameBits() throws {
+    guard let device = try TestDevice.find() else { return }
+    func run() throws -> [Float] {
+      let backend = try OpenCLBackend(device: device, tuning: .rule)
+      let y = try backend.filled([33, 785], seed: 1)
+      let x = try backend.filled([33, 785], seed: 2)
+      let gradient = try backend.allocate([33, 785], of: Float.self)
+      let errors = try backend.allocate([33], of: Float.self)
+      let counts = try backend.allocate([33], of: Float.self)
+      try backend.reconstructionLoss(
+        reconstruction: y, target: x, activation: .tanh, code: y, scale: 0.3, gradient: gradient,
+        rowError: errors, rowL0: counts)
+      return try backend.download(gradient) + backend.download(errors) + backend.download(counts)
+    }
+    #expect(try run() == run())
+  }
+
+  /// An upload is a copy: the array may change as soon as the call returns.
+  @Test func uploadsKeepTheirValues() throws {
+    guard let device = try TestDevice.find() else { return }
+    let backend = try OpenCLBackend(device: device, tuning: .rule)
+    let tensors = try (0..<50).map { index in
+      let tensor = try backend.allocate([1000], of: Float.self)
+      try backend.upload([Float](repeating: Float(index), count: 1000), into: tensor)
+      return tensor
+    }
+    for (index, tensor) in tensors.enumerated() {
+      #expect(try backend.download(tensor).allSatisfy { $0 == Float(index) })
+    }
+  }
+
+  @Test func tooLargeATensorIsRefusedWithBothSizes() throws {
+    guard let device = try TestDevice.find() else { return }
+    let backend = try OpenCLBackend(device: device, tuning: .rule)
+    let error = #expect(throws: OpenCLError.self) {
+      _ = try backend.allocate([Int(UInt32.max)], of: Float.self)
+    }
+    #expect("\(try #require(error))".contains("16"))
+  }
+
+  @Test func tuningIsRememberedAndADamagedFileIsIgnored() throws {
+    guard let device = try TestDevice.find() else { return }
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "sparrow-tuning-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let tuning = MatmulTuning(file: folder.appendingPathComponent("t.json"), measures: true)
+    let shape = MatmulShape(m: 2048, n: 64, k: 64)
+
+    let first = try OpenCLBackend(device: device, tuning: tuning).matmulVariantName(for: shape)
+    let file = try #require(tuning.file)
+    let text = try String(contentsOf: file, encoding: .utf8)
+    #expect(text.contains("2048x64x64") && text.contains(first))
+
+    // What is remembered is taken without measuring.
+    let other = try #require(
+      MatmulVariant.all(for: DeviceFamily(for: device.properties)).map(\.name).first {
+        $0 != first
+      })
+    try text.replacingOccurrences(
+      of: "\"2048x64x64\" : \"\(first)\"", with: "\"2048x64x64\" : \"\(other)\""
+    )
+    .write(to: file, atomically: true, encoding: .utf8)
+    #expect(
+      try OpenCLBackend(device: device, tuning: tuning).matmulVariantName(for: shape) == other)
+
+    try "{ not JSON".write(to: file, atomically: true, encoding: .utf8)
+    _ = try OpenCLBackend(device: device, tuning: tuning).matmulVariantName(for: shape)
+    #expect(try String(contentsOf: file, encoding: .utf8).contains("2048x64x64"))
+  }
+}
+
+extension Backend {
+  /// Uniform on [-1, 1).
+  func filled(_ shape: Shape, seed: UInt64) throws -> Floats {
+    var generator = SplitMix64(seed: seed)
+    let tensor = try allocate(shape, of: Float.self)
+    try upload((0..<shape.count).map { _ in 2 * generator.nextUniform() - 1 }, into: tensor)
+    return tensor
   }
 }

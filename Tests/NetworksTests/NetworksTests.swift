@@ -1,1 +1,166 @@
+import Compute
+import Foundation
+import Networks
+import RandomNumbers
+import ReferenceBackend
 import Testing
+
+/// The autoencoder in double precision, written straight from the formulas: what the finite
+/// differences are taken of.
+private struct DoubleAutoencoder {
+  let configuration: AutoencoderConfiguration
+  /// The smallest distance of a ReLU's argument from its kink in the last pass.
+  var distanceFromKink = Double.infinity
+
+  init(_ configuration: AutoencoderConfiguration) { self.configuration = configuration }
+
+  /// mean over rows of ||x - f(x)||^2
+  mutating func loss(_ parameters: [Double], _ x: [[Double]]) -> Double {
+    let layout = configuration.parameterLayout
+    distanceFromKink = .infinity
+    var total = 0.0
+    for row in x {
+      var values = row
+      for layer in 0..<configuration.layerCount {
+        let (weight, bias) = (layout.slots[2 * layer], layout.slots[2 * layer + 1])
+        let (inputs, outputs) = (weight.shape[0], weight.shape[1])
+        values = (0..<outputs).map { j in
+          var sum = parameters[bias.offset + j]
+          for i in 0..<inputs { sum += values[i] * parameters[weight.offset + i * outputs + j] }
+          switch configuration.activation(ofLayer: layer) {
+          case .identity: return sum
+          case .relu:
+            distanceFromKink = min(distanceFromKink, abs(sum))
+            return max(sum, 0)
+          case .sigmoid: return 1 / (1 + exp(-sum))
+          case .tanh: return tanh(sum)
+          }
+        }
+      }
+      total += zip(row, values).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+    }
+    return total / Double(x.count)
+  }
+}
+
+@Suite struct GradientTests {
+  @Test(arguments: [
+    (Activation.tanh, Activation.sigmoid), (.relu, .sigmoid), (.sigmoid, .identity),
+    (.identity, .tanh), (.relu, .relu),
+  ])
+  func agreeWithFiniteDifferences(hidden: Activation, output: Activation) throws {
+    let configuration = AutoencoderConfiguration(
+      widths: [7, 5, 3, 6, 7], encoderLayers: 2, hiddenActivation: hidden,
+      outputActivation: output)
+    let (gradients, parameters, x) = try referenceGradients(configuration, batch: 4)
+    var network = DoubleAutoencoder(configuration)
+    let largest = gradients.reduce(0) { max($0, abs(Double($1))) }
+    #expect(largest > 1e-3)
+    _ = network.loss(parameters, x)
+    #expect(network.distanceFromKink > 1e-4, "choose another seed: a kink is too near")
+    for slot in configuration.parameterLayout.slots {
+      for i in slot.offset..<slot.offset + slot.shape.count {
+        let h = 1e-6
+        var moved = parameters
+        moved[i] = parameters[i] + h
+        let above = network.loss(moved, x)
+        moved[i] = parameters[i] - h
+        let slope = (above - network.loss(moved, x)) / (2 * h)
+        #expect(
+          abs(slope - Double(gradients[i])) <= 1e-5 * largest + 1e-8,
+          "\(slot.name)[\(i - slot.offset)]: \(gradients[i]), finite difference \(slope)")
+      }
+    }
+  }
+
+  private func referenceGradients(
+    _ configuration: AutoencoderConfiguration, batch: Int
+  ) throws -> ([Float], [Double], [[Double]]) {
+    let backend = ReferenceBackend()
+    var generator = SplitMix64(seed: 11)
+    var parameters = configuration.initialParameters(seed: 5)
+    for slot in configuration.parameterLayout.slots where slot.shape.rank == 1 {
+      for i in 0..<slot.shape.count { parameters[slot.offset + i] = generator.nextUniform() - 0.5 }
+    }
+    let input = (0..<batch * configuration.inputs).map { _ in generator.nextUniform() }
+    let network = try Autoencoder(configuration, parameters: parameters, on: backend)
+    let workspace = try Workspace(configuration, batch: batch, on: backend)
+    let errors = try backend.allocate([batch], of: Float.self)
+    let counts = try backend.allocate([batch], of: Float.self)
+    try backend.upload(input, into: workspace.input)
+    try network.forward(workspace)
+    try backend.reconstructionLoss(
+      reconstruction: workspace.reconstruction, target: workspace.input,
+      activation: configuration.outputActivation, code: workspace.code,
+      scale: 2 / Float(batch), gradient: workspace.outputGradient, rowError: errors,
+      rowL0: counts)
+    try network.backward(workspace)
+    let rows = (0..<batch).map { row in
+      input[row * configuration.inputs..<(row + 1) * configuration.inputs].map(Double.init)
+    }
+    return (
+      try backend.download(network.arena.gradients), parameters.map(Double.init), rows
+    )
+  }
+}
+
+@Suite struct ConfigurationTests {
+  @Test func collapsedPresetIsTheSeeds() {
+    let configuration = AutoencoderConfiguration.collapsed(inputs: 784)
+    #expect(configuration.widths == [784, 64, 64, 64, 784])
+    #expect(configuration.latents == 64)
+    #expect(configuration.parameterLayout.parameterCount == 109_520)
+    #expect((0..<4).map(configuration.activation(ofLayer:)) == [.relu, .relu, .relu, .sigmoid])
+    #expect(configuration.problem == nil)
+  }
+
+  @Test func slotsAreAlignedAndDoNotOverlap() {
+    let layout = AutoencoderConfiguration(widths: [7, 5, 3, 6, 7], encoderLayers: 2)
+      .parameterLayout
+    var end = 0
+    for slot in layout.slots {
+      #expect(slot.offset % 16 == 0 && slot.offset >= end)
+      end = slot.offset + slot.shape.count
+    }
+    #expect(layout.count >= end)
+  }
+
+  @Test func initialWeightsAreGlorotUniform() {
+    let configuration = AutoencoderConfiguration.collapsed(inputs: 784)
+    let values = configuration.initialParameters(seed: 3)
+    let first = configuration.parameterLayout.slots[0]
+    let weights = values[first.offset..<first.offset + first.shape.count].map(Double.init)
+    let limit = (6.0 / (784 + 64)).squareRoot()
+    let mean = weights.reduce(0, +) / Double(weights.count)
+    let variance = weights.reduce(0) { $0 + $1 * $1 } / Double(weights.count)
+    #expect(weights.allSatisfy { abs($0) <= limit * 1.000001 })
+    #expect(abs(mean) < limit / 100)
+    #expect(abs(variance / (limit * limit / 3) - 1) < 0.02)
+    #expect(values == configuration.initialParameters(seed: 3))
+    #expect(values != configuration.initialParameters(seed: 4))
+    let bias = configuration.parameterLayout.slots[1]
+    #expect(values[bias.offset..<bias.offset + bias.shape.count].allSatisfy { $0 == 0 })
+  }
+
+  @Test(arguments: [
+    [784], [784, 784], [4, 3, 2, 5], [4, 0, 4], [4, 1 << 25, 4], [1 << 20, 1 << 20, 1 << 20],
+  ])
+  func impossibleWidthsHaveAProblem(widths: [Int]) {
+    #expect(AutoencoderConfiguration(widths: widths, encoderLayers: 1).problem != nil)
+  }
+
+  /// Decoding the code that encoding left gives the same reconstruction.
+  @Test func decodeContinuesFromTheCode() throws {
+    let backend = ReferenceBackend()
+    let configuration = AutoencoderConfiguration(widths: [6, 4, 3, 5, 6], encoderLayers: 2)
+    let network = try Autoencoder(
+      configuration, parameters: configuration.initialParameters(seed: 1), on: backend)
+    let workspace = try Workspace(configuration, batch: 2, on: backend)
+    try backend.upload((0..<12).map { Float($0) / 12 }, into: workspace.input)
+    try network.forward(workspace)
+    let whole = try backend.download(workspace.reconstruction)
+    try backend.fill(workspace.reconstruction, with: .nan)
+    try network.decode(workspace)
+    #expect(try backend.download(workspace.reconstruction) == whole)
+  }
+}

@@ -1,0 +1,326 @@
+/* One block of a single-precision matrix product, as one work-item of a CPU
+ * device computes it: what matmul_cpu.cl and dense_cpu.cl are made of.
+ * Append to the activation functions (activate_*, timesDerivative_*).
+ *
+ *   C[M,N] = epilogue(op(A)[M,K] * op(B)[K,N])
+ *
+ * All matrices are dense and row-major.  A is stored [M,K], or [K,M] with
+ * TRANSPOSE_A; B is stored [K,N], or [N,K] with TRANSPOSE_B.  Offsets count
+ * elements.  Every M, N, K >= 1 is allowed; nothing outside the matrices is
+ * read or written.
+ *
+ * A call computes rows [mFirst, mLast) and columns [nFirst, nLast) of C, where
+ * nFirst is a multiple of 16.  For each block of up to KC values of k:
+ *   - with PACK_A, its rows of op(A) are copied to aPack, in groups of MR rows,
+ *     k by k, so that the inner loop reads one contiguous stream;
+ *   - for each panel of 16 columns, that part of op(B) is copied to bPack as two
+ *     float8 per k (transposing it if need be), which stays in the first-level
+ *     cache while every group of MR rows passes over it;
+ *   - MR x 16 results are held in 2*MR float8 registers during the k loop.
+ * At the bottom edge the last row is repeated to fill a group of MR rows: the
+ * repeated rows compute, and store, the very same values again.  At the right
+ * edge loads and stores are guarded.
+ *
+ * Numerics.  Each element of C is one chain acc = fma(a[k], b[k], acc), k
+ * ascending, starting from 0.  Between blocks of k the chain rests in C itself,
+ * exactly.  So no tile macro changes any bit of the result.
+ *
+ * epilogue:  0  store
+ *            1  store f(value + extra[n])                  (extra: bias [N])
+ *            2  store value * f'(.), from outputs extra[m,n] (extra: [M,N])
+ *            3  store; also columnSums[n] = sum of op(B)[k,n], k ascending
+ * extra is not read with epilogues 0 and 3, columnSums not written but with 3.
+ *
+ * Macros (each may be given with -D):
+ *   MR   rows held in registers: 4 or 6 (6 fits sixteen 256-bit registers)
+ *   MB   with PACK_A, the most rows of a block; a multiple of MR
+ *   KC   values of k per block, a multiple of 8; bPack takes 64*KC bytes
+ *   PACK_A  1: copy A too (for large N); aPack takes 32*KC*MB/MR bytes
+ * The packs are private arrays, on the stack of the thread that runs the
+ * work-item.
+ */
+#pragma OPENCL FP_CONTRACT OFF
+
+#ifndef TRANSPOSE_A
+#define TRANSPOSE_A 0
+#endif
+#ifndef TRANSPOSE_B
+#define TRANSPOSE_B 0
+#endif
+#ifndef MR
+#define MR 6
+#endif
+#ifndef MB
+#define MB 48
+#endif
+#ifndef KC
+#define KC 256
+#endif
+#ifndef PACK_A
+#define PACK_A 0
+#endif
+
+#if MB % MR != 0 || KC % 8 != 0
+#error "MB must be a multiple of MR and KC of 8"
+#endif
+
+#if MR == 6
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#elif MR == 4
+#define EACH_ROW(X) X(0) X(1) X(2) X(3)
+#else
+#error "MR must be 4 or 6"
+#endif
+
+/* Up to 8 elements; missing ones repeat the last (all are 0 where count is 0). */
+float8 load8(global const float *p, const uint count)
+{
+    if (count >= 8)
+        return vload8(0, p);
+    if (count == 0)
+        return (float8)(0.0f);
+    float t[8];
+    for (uint i = 0; i < 8; i++)
+        t[i] = p[min(i, count - 1)];
+    return vload8(0, t);
+}
+
+void store8(const float8 v, global float *p, const uint count)
+{
+    if (count >= 8) {
+        vstore8(v, 0, p);
+    } else {
+        float t[8];
+        vstore8(v, 0, t);
+        for (uint i = 0; i < count; i++)
+            p[i] = t[i];
+    }
+}
+
+/* Eight rows of eight values, transposed: out[step*j] = column j. */
+void transpose8(const float8 r0, const float8 r1, const float8 r2, const float8 r3,
+                       const float8 r4, const float8 r5, const float8 r6, const float8 r7,
+                       float8 *out, const uint step)
+{
+    /* Interleave within halves, exactly what unpack and shuffle instructions do. */
+    const float8 a0 = (float8)(r0.s0, r1.s0, r0.s1, r1.s1, r0.s4, r1.s4, r0.s5, r1.s5);
+    const float8 a1 = (float8)(r0.s2, r1.s2, r0.s3, r1.s3, r0.s6, r1.s6, r0.s7, r1.s7);
+    const float8 a2 = (float8)(r2.s0, r3.s0, r2.s1, r3.s1, r2.s4, r3.s4, r2.s5, r3.s5);
+    const float8 a3 = (float8)(r2.s2, r3.s2, r2.s3, r3.s3, r2.s6, r3.s6, r2.s7, r3.s7);
+    const float8 a4 = (float8)(r4.s0, r5.s0, r4.s1, r5.s1, r4.s4, r5.s4, r4.s5, r5.s5);
+    const float8 a5 = (float8)(r4.s2, r5.s2, r4.s3, r5.s3, r4.s6, r5.s6, r4.s7, r5.s7);
+    const float8 a6 = (float8)(r6.s0, r7.s0, r6.s1, r7.s1, r6.s4, r7.s4, r6.s5, r7.s5);
+    const float8 a7 = (float8)(r6.s2, r7.s2, r6.s3, r7.s3, r6.s6, r7.s6, r6.s7, r7.s7);
+    const float8 b0 = (float8)(a0.s01, a2.s01, a0.s45, a2.s45);
+    const float8 b1 = (float8)(a0.s23, a2.s23, a0.s67, a2.s67);
+    const float8 b2 = (float8)(a1.s01, a3.s01, a1.s45, a3.s45);
+    const float8 b3 = (float8)(a1.s23, a3.s23, a1.s67, a3.s67);
+    const float8 b4 = (float8)(a4.s01, a6.s01, a4.s45, a6.s45);
+    const float8 b5 = (float8)(a4.s23, a6.s23, a4.s67, a6.s67);
+    const float8 b6 = (float8)(a5.s01, a7.s01, a5.s45, a7.s45);
+    const float8 b7 = (float8)(a5.s23, a7.s23, a5.s67, a7.s67);
+    out[0 * step] = (float8)(b0.lo, b4.lo);
+    out[1 * step] = (float8)(b1.lo, b5.lo);
+    out[2 * step] = (float8)(b2.lo, b6.lo);
+    out[3 * step] = (float8)(b3.lo, b7.lo);
+    out[4 * step] = (float8)(b0.hi, b4.hi);
+    out[5 * step] = (float8)(b1.hi, b5.hi);
+    out[6 * step] = (float8)(b2.hi, b6.hi);
+    out[7 * step] = (float8)(b3.hi, b7.hi);
+}
+
+/* Eight vectors of a matrix stored with the k dimension contiguous, for k in
+ * [0, kCount): out[step*k] = (row 0 at k, ..., row 7 at k).  Rows beyond the
+ * last valid one repeat it. */
+void packTransposed(global const float *source, const size_t stride, const uint rows,
+                           const uint kCount, float8 *out, const uint step)
+{
+    global const float *p0 = source;
+    global const float *p1 = source + min(1u, rows - 1) * stride;
+    global const float *p2 = source + min(2u, rows - 1) * stride;
+    global const float *p3 = source + min(3u, rows - 1) * stride;
+    global const float *p4 = source + min(4u, rows - 1) * stride;
+    global const float *p5 = source + min(5u, rows - 1) * stride;
+    global const float *p6 = source + min(6u, rows - 1) * stride;
+    global const float *p7 = source + min(7u, rows - 1) * stride;
+    uint k = 0;
+    for (; k + 8 <= kCount; k += 8)
+        transpose8(vload8(0, p0 + k), vload8(0, p1 + k), vload8(0, p2 + k), vload8(0, p3 + k),
+                   vload8(0, p4 + k), vload8(0, p5 + k), vload8(0, p6 + k), vload8(0, p7 + k),
+                   out + k * step, step);
+    for (; k < kCount; k++)
+        out[k * step] = (float8)(p0[k], p1[k], p2[k], p3[k], p4[k], p5[k], p6[k], p7[k]);
+}
+
+/* The same for a matrix stored with the k dimension strided. */
+void packStraight(global const float *source, const size_t stride, const uint columns,
+                         const uint kCount, float8 *out, const uint step)
+{
+    if (columns >= 8) {
+        for (uint k = 0; k < kCount; k++)
+            out[k * step] = vload8(0, source + k * stride);
+    } else {
+        for (uint k = 0; k < kCount; k++)
+            out[k * step] = load8(source + k * stride, columns);
+    }
+}
+
+/* `a` may be what an earlier call of the same work-item wrote, so that nothing
+ * here is `restrict`. */
+inline void matmulBlock(global const float *a, global const float *b, global float *c,
+                        global const float *extra, global float *columnSums, const uint M,
+                        const uint N, const uint K, const uint mFirst, const uint mLast,
+                        const uint nFirst, const uint nLast, const int epilogue,
+                        const int activation)
+{
+    float8 bPack[KC * 2];
+#if PACK_A
+    float8 aPack[KC * (MB / MR)];
+#endif
+
+    /* Blocks of k of about equal size, so that no short one is left over. */
+    const uint kBlocks = (K - 1) / KC + 1;
+    const uint kStep = ((K - 1) / kBlocks / 8 + 1) * 8;
+    for (uint kFirst = 0; kFirst < K; kFirst += kStep) {
+        const uint kCount = min(K - kFirst, kStep);
+        const int isLast = kFirst + kCount == K;
+
+#if PACK_A
+        for (uint m = mFirst, g = 0; m < mLast; m += MR, g++) {
+#if TRANSPOSE_A
+            packStraight(a + (size_t)kFirst * M + m, M, M - m, kCount, aPack + g * KC, 1);
+#else
+            packTransposed(a + (size_t)m * K + kFirst, K, M - m, kCount, aPack + g * KC, 1);
+#endif
+        }
+#endif
+
+        for (uint n = nFirst; n < nLast; n += 16) {
+            /* Valid columns of either half of this panel. */
+            const uint width0 = min(N - n, 8u);
+            const uint width1 = N - n > 8 ? min(N - n - 8, 8u) : 0;
+#if TRANSPOSE_B
+            packTransposed(b + (size_t)n * K + kFirst, K, width0, kCount, bPack, 2);
+            if (width1 > 0)
+                packTransposed(b + (size_t)(n + 8) * K + kFirst, K, width1, kCount, bPack + 1, 2);
+            else
+                for (uint k = 0; k < kCount; k++)
+                    bPack[2 * k + 1] = (float8)(0.0f);
+#else
+            {
+                global const float *source = b + (size_t)kFirst * N + n;
+                if (width1 == 8) {
+                    for (uint k = 0; k < kCount; k++) {
+                        bPack[2 * k] = vload8(0, source);
+                        bPack[2 * k + 1] = vload8(1, source);
+                        source += N;
+                    }
+                } else {
+                    packStraight(source, N, width0, kCount, bPack, 2);
+                    packStraight(source + 8, N, width1, kCount, bPack + 1, 2);
+                }
+            }
+#endif
+            if (epilogue == 3 && mFirst == 0) {
+                float8 s0 = (float8)(0.0f), s1 = (float8)(0.0f);
+                if (kFirst > 0) {
+                    s0 = load8(columnSums + n, width0);
+                    s1 = load8(columnSums + n + 8, width1);
+                }
+                for (uint k = 0; k < kCount; k++) {
+                    s0 += bPack[2 * k];
+                    s1 += bPack[2 * k + 1];
+                }
+                store8(s0, columnSums + n, width0);
+                store8(s1, columnSums + n + 8, width1);
+            }
+
+            for (uint m = mFirst; m < mLast; m += MR) {
+                const uint rows = mLast - m;  /* may exceed MR */
+#define ROW_INDEX(i) const size_t row##i = min((uint)i, rows - 1);
+                EACH_ROW(ROW_INDEX)
+#define DECLARE(i) float8 x##i, y##i;
+                EACH_ROW(DECLARE)
+                global float *cTile = c + (size_t)m * N + n;
+
+                if (kFirst == 0) {
+#define CLEAR(i) x##i = (float8)(0.0f); y##i = (float8)(0.0f);
+                    EACH_ROW(CLEAR)
+                } else if (width1 == 8) {
+#define RELOAD(i) x##i = vload8(0, cTile + row##i * N); y##i = vload8(1, cTile + row##i * N);
+                    EACH_ROW(RELOAD)
+                } else {
+#define RELOAD_EDGE(i) x##i = load8(cTile + row##i * N, width0); y##i = load8(cTile + row##i * N + 8, width1);
+                    EACH_ROW(RELOAD_EDGE)
+                }
+
+                {
+                    const float8 *bp = bPack;
+                    const float8 *const bEnd = bPack + 2 * kCount;
+#if PACK_A
+                    const float *ap = (const float *)(aPack + (m - mFirst) / MR * KC);
+#define A_VALUE(i) ap[i]
+#define A_STEP 8
+#elif TRANSPOSE_A
+                    global const float *ap = a + (size_t)kFirst * M + m;
+#define A_VALUE(i) ap[row##i]
+#define A_STEP M
+#else
+                    global const float *ap = a + (size_t)m * K + kFirst;
+#define A_ROW(i) const size_t aRow##i = row##i * K;
+                    EACH_ROW(A_ROW)
+#define A_VALUE(i) ap[aRow##i]
+#define A_STEP 1
+#endif
+#define MULTIPLY(i) { const float8 s = (float8)(A_VALUE(i)); x##i = fma(s, b0, x##i); y##i = fma(s, b1, y##i); }
+                    /* The form of this loop matters: counted and unrolled
+                     * variants of it were up to twice as slow for some of the
+                     * transpositions.  Compare timings after any change. */
+                    do {
+                        const float8 b0 = bp[0];
+                        const float8 b1 = bp[1];
+                        EACH_ROW(MULTIPLY)
+                        ap += A_STEP;
+                        bp += 2;
+                    } while (bp != bEnd);
+                }
+
+                if (!isLast || epilogue == 0 || epilogue == 3) {
+                    if (width1 == 8) {
+#define STORE(i) vstore8(x##i, 0, cTile + row##i * N); vstore8(y##i, 1, cTile + row##i * N);
+                        EACH_ROW(STORE)
+                        continue;
+                    }
+                }
+                /* Everything else goes through memory, two vectors a row. */
+                float8 tile[2 * MR];
+#define SPILL(i) tile[2 * i] = x##i; tile[2 * i + 1] = y##i;
+                EACH_ROW(SPILL)
+                const int mode = isLast ? epilogue : 0;
+                const uint valid = min(rows, (uint)MR);
+                if (mode == 1) {
+                    const float8 bias0 = load8(extra + n, width0);
+                    const float8 bias1 = load8(extra + n + 8, width1);
+                    for (uint r = 0; r < MR; r++) {
+                        tile[2 * r] += bias0;
+                        tile[2 * r + 1] += bias1;
+                    }
+                    activateAll_float8(tile, 2 * MR, activation);
+                } else if (mode == 2) {
+                    for (uint r = 0; r < valid; r++) {
+                        global const float *y = extra + (size_t)(m + r) * N + n;
+                        tile[2 * r] = timesDerivative_float8(
+                            tile[2 * r], load8(y, width0), activation);
+                        tile[2 * r + 1] = timesDerivative_float8(
+                            tile[2 * r + 1], load8(y + 8, width1), activation);
+                    }
+                }
+                for (uint r = 0; r < valid; r++) {
+                    global float *target = c + (size_t)(m + r) * N + n;
+                    store8(tile[2 * r], target, width0);
+                    store8(tile[2 * r + 1], target + 8, width1);
+                }
+            }
+        }
+    }
+}

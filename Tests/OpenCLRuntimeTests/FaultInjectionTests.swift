@@ -1,0 +1,132 @@
+import Foundation
+import OpenCLRuntime
+import Testing
+
+@Suite(.enabled(if: TestDevice.isPresent)) struct FaultInjectionTests {
+  /// Every kind of call this module makes, once or more.
+  private func workload(_ device: Device, cache: ProgramCache?) throws -> [Float] {
+    let context = try Context(device: device)
+    let queue = try CommandQueue(context: context, profiling: true)
+    let program = try Program(
+      context: context, source: TestSource.add, options: TestSource.options, name: "add",
+      cache: cache)
+    let kernel = try Kernel(program: program, name: "add")
+    let input = try Memory(context: context, byteCount: 64)
+    let output = try Memory(context: context, byteCount: 64)
+    try queue.write((0..<16).map { Float($0) }, to: input, blocking: false)
+    try queue.fill(output, with: Float(0))
+    try queue.copy(from: input, to: output, byteCount: 32)
+    try kernel.set(0, input)
+    try kernel.set(1, input)
+    try kernel.set(2, output)
+    try kernel.set(3, Float(2))
+    try kernel.set(4, Int32(16))
+    let event = try queue.enqueue(kernel, globalSize: [16], localSize: [4])
+    try event?.wait()
+    _ = try event?.profile()
+    try queue.marker().wait()
+    let pending = try queue.readAsync(from: output, byteCount: 64)
+    try queue.write((0..<16).map { Float($0) }, to: input, blocking: false)
+    try queue.finish()
+    _ = try pending.isComplete
+    let early = try pending.wait(as: Float.self)
+    let late = try queue.read(Float.self, count: 16, from: output)
+    return early == late ? late : []
+  }
+
+  private let expected = (0..<16).map { Float($0 * 3) }
+
+  @Test(arguments: [Int32(-5), -6, -14]) func everyCallMayFail(code: Int32) throws {
+    let device = try #require(TestDevice.shared)
+    let whole = HandleLedger()
+    let (result, calls) = try FaultInjection.countCalls {
+      try whole.observe { try workload(device, cache: nil) }
+    }
+    #expect(result == expected)
+    #expect(whole.madeCount > 10 && whole.liveCount == 0)
+    #expect(calls > 30)
+
+    var seen: Set<String> = []
+    for call in 1...calls {
+      let ledger = HandleLedger()
+      FaultInjection.arm(failing: call, code: code)
+      defer { FaultInjection.disarm() }
+      do {
+        _ = try ledger.observe { try workload(device, cache: nil) }
+        Issue.record("call \(call) failed unnoticed")
+      } catch let error as OpenCLError {
+        #expect(error.code == code, "call \(call): \(error)")
+        #expect(error.call.hasPrefix("cl"))
+        seen.insert(error.call)
+      }
+      #expect(!FaultInjection.isArmed, "call \(call) was never made")
+      #expect(ledger.liveCount == 0, "call \(call) leaks")
+    }
+    #expect(
+      seen == [
+        "clCreateContext", "clCreateCommandQueue", "clCreateProgramWithSource", "clBuildProgram",
+        "clCreateKernel", "clGetKernelInfo", "clGetKernelWorkGroupInfo", "clCreateBuffer",
+        "clEnqueueWriteBuffer", "clEnqueueFillBuffer", "clEnqueueCopyBuffer", "clSetKernelArg",
+        "clEnqueueNDRangeKernel", "clWaitForEvents", "clGetEventProfilingInfo",
+        "clEnqueueMarkerWithWaitList", "clEnqueueReadBuffer", "clFlush", "clFinish",
+        "clGetEventInfo",
+      ])
+  }
+
+  /// With a cache some failures are made good by building anew; none may be noticed otherwise.
+  @Test func failuresAroundTheCacheAreMadeGood() throws {
+    let device = try #require(TestDevice.shared)
+    try withTemporaryDirectory { directory in
+      let cache = ProgramCache(directory: directory)
+      _ = try workload(device, cache: cache)
+      let (_, calls) = try FaultInjection.countCalls { try workload(device, cache: cache) }
+      var madeGood = 0
+      for call in 1...calls {
+        let ledger = HandleLedger()
+        FaultInjection.arm(failing: call)
+        defer { FaultInjection.disarm() }
+        do {
+          let result = try ledger.observe { try workload(device, cache: cache) }
+          #expect(result == expected)
+          madeGood += 1
+        } catch {
+          #expect(error is OpenCLError)
+        }
+        #expect(ledger.liveCount == 0, "call \(call) leaks")
+      }
+      // The binary's way to the driver, and its build.
+      #expect(madeGood == 2)
+    }
+  }
+
+  @Test func itIsSpentOnceAndCanBeDisarmed() throws {
+    let context = try TestDevice.context()
+    let queue = try CommandQueue(context: context)
+    FaultInjection.arm(failing: 2)
+    try queue.flush()
+    let error = #expect(throws: OpenCLError.self) { try queue.flush() }
+    #expect(error == OpenCLError(call: "clFlush", code: -5))
+    try queue.flush()
+    FaultInjection.arm(failing: 1)
+    #expect(FaultInjection.isArmed)
+    FaultInjection.disarm()
+    #expect(!FaultInjection.isArmed)
+    try queue.flush()
+  }
+
+  @Test func otherThreadsAreNotDisturbed() throws {
+    let context = try TestDevice.context()
+    let queue = try CommandQueue(context: context)
+    FaultInjection.arm(failing: 1)
+    defer { FaultInjection.disarm() }
+    let finished = DispatchSemaphore(value: 0)
+    nonisolated(unsafe) var failure: (any Error)?
+    Thread.detachNewThread {
+      do { try queue.flush() } catch { failure = error }
+      finished.signal()
+    }
+    finished.wait()
+    #expect(failure == nil)
+    #expect(FaultInjection.isArmed)
+  }
+}
