@@ -16,14 +16,6 @@ enum Console {
     if isTerminal { _ = write("\r\u{1B}[K", to: STDERR_FILENO) }
   }
 
-  /// Keeps files from being opened as descriptors 0 to 2 where a script closed those: notes would
-  /// be written into them. Opened for reading only, so that lost results are still an error.
-  static func reserveStandardDescriptors() {
-    for descriptor: Int32 in 0...2 where fcntl(descriptor, F_GETFD) < 0 {
-      _ = open("/dev/null", O_RDONLY)
-    }
-  }
-
   /// A result, on standard output.
   ///
   /// - Throws: `FileError` where it cannot be written, as on a full disk: a script that redirects

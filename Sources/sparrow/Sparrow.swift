@@ -32,7 +32,6 @@ struct Sparrow: ParsableCommand {
     ])
 
   static func main() {
-    Console.reserveStandardDescriptors()
     // Warnings go where errors go; standard output belongs to results.
     LoggingSystem.bootstrap { _ in ConsoleLog() }
     do {

@@ -90,6 +90,12 @@ func bytes(of path: String) throws -> [UInt8] {
   Array(try Data(contentsOf: URL(fileURLWithPath: path)))
 }
 
+/// FNV-1a over the file: a number tells that two files differ, and printing it is quick, while the
+/// expectations of two large arrays would take minutes to fail.
+func fingerprint(of path: String) throws -> UInt64 {
+  try bytes(of: path).reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+}
+
 func text(of path: String) throws -> String { String(decoding: try bytes(of: path), as: UTF8.self) }
 
 /// A decoder of what the tool prints with `--json`.

@@ -89,8 +89,12 @@ enum Tool {
     process.arguments = Array(command.dropFirst())
     process.environment = Scratch.environment.merging(environment) { $1 }
     process.standardInput = FileHandle.nullDevice
-    process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: outputPath))
-    process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: errorsPath))
+    let handles = try [outputPath, errorsPath].map {
+      try FileHandle(forWritingTo: URL(fileURLWithPath: $0))
+    }
+    defer { for handle in handles { try? handle.close() } }
+    process.standardOutput = handles[0]
+    process.standardError = handles[1]
     let watch = Watch()
     let status: Int32 = try await withCheckedThrowingContinuation { continuation in
       process.terminationHandler = { process in
