@@ -1,26 +1,33 @@
 // Forms a batch from the resident set of bytes: x_ij = scale * pixels[order[start + i], j] + shift.
 //
-// Launch: global size (ceil(width / BLOCK), batch); a work-item converts BLOCK consecutive pixels
-// of one row: the whole row on a CPU, eight on a GPU.
+// Launch: global size (ceil(width / BLOCK), ceil(batch / ROWS)); a work-item converts BLOCK
+// consecutive pixels of ROWS rows: several whole rows on a CPU, eight pixels of one on a GPU.
 
 #pragma OPENCL FP_CONTRACT OFF
 
 #ifndef BLOCK
 #define BLOCK 8
 #endif
+#ifndef ROWS
+#define ROWS 1
+#endif
 
 kernel void gather(global const uchar *restrict pixels, const uint pixelsOffset,
                    global const uint *restrict order, const uint orderOffset,
-                   global float *restrict x, const uint xOffset, const uint width,
-                   const float scale, const float shift) {
-  const uint row = get_global_id(1);
+                   global float *restrict x, const uint xOffset, const uint batch,
+                   const uint width, const float scale, const float shift) {
   const uint first = get_global_id(0) * BLOCK;
   const uint last = min(first + BLOCK, width);
-  // The set may have more than 2^32 pixels.
-  pixels += pixelsOffset + (ulong)order[orderOffset + row] * width;
-  x += xOffset + (ulong)row * width;
-  uint j = first;
-  for (; j + 8 <= last; j += 8)
-    vstore8(fma(convert_float8(vload8(0, pixels + j)), (float8)(scale), (float8)(shift)), 0, x + j);
-  for (; j < last; ++j) x[j] = fma((float)pixels[j], scale, shift);
+  const uint firstRow = get_global_id(1) * ROWS;
+  for (uint row = firstRow; row < min(firstRow + ROWS, batch); ++row) {
+    // The set may have more than 2^32 pixels.
+    global const uchar *source = pixels + pixelsOffset + (ulong)order[orderOffset + row] * width;
+    global float *target = x + xOffset + (ulong)row * width;
+    uint j = first;
+    for (; j + 8 <= last; j += 8) {
+      const float8 values = convert_float8(vload8(0, source + j));
+      vstore8(fma(values, (float8)(scale), (float8)(shift)), 0, target + j);
+    }
+    for (; j < last; ++j) target[j] = fma((float)source[j], scale, shift);
+  }
 }

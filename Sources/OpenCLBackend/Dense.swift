@@ -100,7 +100,9 @@ extension OpenCLBackend {
   }
 
   private func launchGroup(_ layers: [DenseGradient<Storage>]) throws {
-    let blockRows = 132
+    // Blocks of about the same work in all products: PoCL hands the first thread half of all
+    // work-groups at once.
+    let blockRows = 66
     let kernel = try library.kernel(
       "denseGroup", from: .denseCPU, ["GROUP_PRODUCTS": 1, "TRANSPOSE_A": 1, "MB": blockRows])
     var arguments = Arguments(kernel)

@@ -16,6 +16,8 @@ package enum DeviceFamily: String, Codable, CaseIterable, Sendable {
   var elementwiseBlock: Int { self == .cpu ? 4096 : 8 }
   /// Pixels that one work-item of the gather kernel takes.
   var gatherBlock: Int { self == .cpu ? 8192 : 8 }
+  /// Rows that one work-item of the gather kernel takes.
+  var gatherRows: Int { self == .cpu ? 8 : 1 }
   /// Columns that one work-item of a column reduction takes.
   var columns: Int { self == .cpu ? 8 : 1 }
   /// The work-group of kernels without local memory.

@@ -8,16 +8,19 @@ extension OpenCLBackend {
     let shape = GatherShape(pixels, order: order, start: start, into: x)
     guard x.count > 0 else { return }
     let block = family.gatherBlock
-    let kernel = try library.kernel("gather", from: .gather, ["BLOCK": block])
+    let rows = family.gatherRows
+    let kernel = try library.kernel("gather", from: .gather, ["BLOCK": block, "ROWS": rows])
     var arguments = Arguments(kernel)
     try arguments.add(pixels)
     try arguments.add(order.view(at: start, shape: [shape.batch]))
     try arguments.add(x)
+    try arguments.add(shape.batch)
     try arguments.add(shape.width)
     try arguments.add(scale)
     try arguments.add(shift)
     try launch(
-      kernel, as: "gather", global: ((shape.width + block - 1) / block, shape.batch),
+      kernel, as: "gather",
+      global: ((shape.width + block - 1) / block, (shape.batch + rows - 1) / rows),
       local: (min(localSize(kernel), 32), 1))
   }
 }
