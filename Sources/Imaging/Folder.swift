@@ -7,14 +7,16 @@ package enum Folder {
   /// Foundation's own function does not say on every platform why it failed.
   /// - Throws: `FileError` with the system's words: a file in the way, no permission.
   package static func make(_ path: String) throws {
+    let components = path.split(separator: "/")
     var part = path.hasPrefix("/") ? "/" : ""
-    for component in path.split(separator: "/") {
+    for (index, component) in components.enumerated() {
       part += (part.isEmpty || part.hasSuffix("/") ? "" : "/") + component
       if isFolder(part) || mkdir(part, 0o777) == 0 { continue }
       let code = errno
       // Another process may have made it meanwhile.
       if code == EEXIST, isFolder(part) { continue }
-      let reason = code == EEXIST ? "\(part) is a file" : String(cString: strerror(code))
+      let file = index == components.count - 1 ? "it" : part
+      let reason = code == EEXIST ? "\(file) is a file" : String(cString: strerror(code))
       throw FileError(path: path, reason: "cannot make this folder: \(reason)")
     }
   }
