@@ -58,7 +58,10 @@ let package = Package(
       ]),
     .target(
       name: "Training",
-      dependencies: ["Compute", "Networks", "Datasets", "Imaging", "RandomNumbers"]),
+      dependencies: [
+        "Compute", "Networks", "Datasets", "Imaging", "RandomNumbers",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
     .executableTarget(
       name: "sparrow",
       dependencies: [

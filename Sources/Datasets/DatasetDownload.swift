@@ -121,12 +121,7 @@ package struct DatasetDownload: Sendable {
   package func run(
     into folder: String, progress: @escaping @Sendable (Progress) -> Void = { _ in }
   ) throws -> [(file: String, outcome: Outcome)] {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw FileError(path: folder, reason: "cannot create this folder")
-    }
+    try Folder.make(folder)
     return try files.map { ($0.name, try get($0, into: folder, progress: progress)) }
   }
 

@@ -1,4 +1,5 @@
 import Compute
+import Crypto
 import Foundation
 import Imaging
 import Networks
@@ -32,6 +33,10 @@ package struct ModelDescription: Codable, Hashable, Sendable {
 /// A model as a safetensors file: the tensors `encoder.0.weight` `[inputs, outputs]`,
 /// `encoder.0.bias`, ..., `decoder.0.weight`, ..., and the description as JSON in the metadata
 /// under `sparrow.model`. No date and no host's name: equal models are equal files.
+///
+/// The metadata's `sparrow.sha256` is the SHA-256, in hexadecimal, of the description's text
+/// followed by the tensors' bytes: a flipped bit in a weight would otherwise go unnoticed. A file
+/// without it is read as well, so that other programs can make models.
 package struct ModelFile: Sendable {
   package var description: ModelDescription
   /// In the order of `AutoencoderConfiguration.parameterLayout`.
@@ -39,6 +44,7 @@ package struct ModelFile: Sendable {
 
   private static let formatKey = "sparrow.format"
   private static let modelKey = "sparrow.model"
+  private static let checksumKey = "sparrow.sha256"
   private static let format = "autoencoder 1"
 
   package init(description: ModelDescription, parameters: [Float]) {
@@ -54,9 +60,10 @@ package struct ModelFile: Sendable {
         name: slot.name, shape: slot.shape.dimensions,
         values: Array(parameters[slot.offset..<slot.offset + slot.shape.count]))
     }
+    let json = String(decoding: try encoder.encode(description), as: UTF8.self)
     let metadata = [
-      Self.formatKey: Self.format,
-      Self.modelKey: String(decoding: try encoder.encode(description), as: UTF8.self),
+      Self.formatKey: Self.format, Self.modelKey: json,
+      Self.checksumKey: Self.checksum(json, entries),
     ]
     try Safetensors(metadata: metadata, entries: entries).write(to: path)
   }
@@ -96,5 +103,29 @@ package struct ModelFile: Sendable {
     guard file.entries.count == layout.slots.count else {
       throw FileError(path: path, reason: "has tensors that its network does not")
     }
+    if let checksum = file.metadata[Self.checksumKey],
+      checksum != Self.checksum(json, file.entries)
+    {
+      throw FileError(
+        path: path, reason: "damaged or changed by another program: the checksum differs")
+    }
+    guard parameters.allSatisfy(\.isFinite) else {
+      throw FileError(path: path, reason: "has weights that are not finite")
+    }
+  }
+
+  private static func checksum(_ json: String, _ entries: [Safetensors.Entry]) -> String {
+    var hash = SHA256()
+    hash.update(data: Array(json.utf8))
+    for entry in entries {
+      #if _endian(little)
+        entry.values.withUnsafeBytes { hash.update(bufferPointer: $0) }
+      #else
+        entry.values.map(\.bitPattern.littleEndian).withUnsafeBytes {
+          hash.update(bufferPointer: $0)
+        }
+      #endif
+    }
+    return hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
 }

@@ -15,11 +15,14 @@ package struct RunFolder: Sendable {
     self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
   }
 
-  /// - Throws: `FileError` where the folder holds a run already, or the path is no folder.
+  /// - Throws: `FileError` where the folder holds a run already, or the path is no folder and
+  ///   cannot become one.
   package func refuseExistingRun() throws {
     let files = FileManager.default
     var isFolder: ObjCBool = false
-    guard files.fileExists(atPath: path, isDirectory: &isFolder) else { return }
+    guard files.fileExists(atPath: path, isDirectory: &isFolder) else {
+      return try Folder.requireWritable(above: path)
+    }
     guard isFolder.boolValue else {
       throw FileError(path: path, reason: "--output is a file, not a folder")
     }
@@ -34,22 +37,10 @@ package struct RunFolder: Sendable {
   /// - Throws: `FileError` where it holds a run already or cannot be written.
   package func create() throws {
     try refuseExistingRun()
-    do {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-      throw FileError(path: path, reason: "cannot make the --output folder: \(reason(error))")
-    }
+    try Folder.make(path)
     guard access(path, W_OK) == 0 else {
-      throw FileError(path: path, reason: "the --output folder cannot be written")
+      throw FileError(path: path, "this folder cannot be written", code: errno)
     }
-  }
-
-  private func reason(_ error: any Error) -> String {
-    let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-    guard let underlying, underlying.domain == NSPOSIXErrorDomain else {
-      return (error as NSError).localizedDescription
-    }
-    return String(cString: strerror(Int32(underlying.code)))
   }
 
   // MARK: Metrics

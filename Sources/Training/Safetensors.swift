@@ -35,7 +35,12 @@ package struct Safetensors: Sendable {
   private struct Header: Codable {
     let dtype: String
     let shape: [Int]
-    let data_offsets: [Int]
+    let dataOffsets: [Int]
+
+    private enum CodingKeys: String, CodingKey {
+      case dtype, shape
+      case dataOffsets = "data_offsets"
+    }
   }
 
   /// The file's bytes; equal contents give equal bytes.
@@ -50,7 +55,7 @@ package struct Safetensors: Sendable {
       precondition(entry.shape.reduce(1, *) == entry.values.count, "\(entry.name) has gaps")
       let end = offset + 4 * entry.values.count
       let name = String(decoding: try encoder.encode(entry.name), as: UTF8.self)
-      let header = Header(dtype: "F32", shape: entry.shape, data_offsets: [offset, end])
+      let header = Header(dtype: "F32", shape: entry.shape, dataOffsets: [offset, end])
       fields.append("\(name):" + String(decoding: try encoder.encode(header), as: UTF8.self))
       offset = end
     }
@@ -86,14 +91,13 @@ package struct Safetensors: Sendable {
   /// - Throws: `FileError` where the file is not a whole, consistent safetensors file of F32
   ///   tensors.
   package init(path: String) throws {
+    // Opened first for the reason where it cannot be, such as a folder or a pipe under that name.
+    _ = try InputFile(path: path)
     let bytes: Data
     do {
       bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
     } catch {
-      throw FileError(
-        path: path,
-        reason: FileManager.default.fileExists(atPath: path)
-          ? "cannot read the file" : "no such file")
+      throw FileError(path: path, reason: "cannot read the file")
     }
     try self.init(bytes, path: path)
   }
@@ -130,7 +134,7 @@ package struct Safetensors: Sendable {
       }
     }
     headers.sort {
-      ($0.header.data_offsets.first ?? 0, $0.name) < ($1.header.data_offsets.first ?? 0, $1.name)
+      ($0.header.dataOffsets.first ?? 0, $0.name) < ($1.header.dataOffsets.first ?? 0, $1.name)
     }
 
     entries = []
@@ -147,13 +151,17 @@ package struct Safetensors: Sendable {
         }
         count = product
       }
-      guard header.data_offsets.count == 2, header.data_offsets[0] == position,
-        header.data_offsets[1] >= position, header.data_offsets[1] - position == 4 * count,
-        header.data_offsets[1] <= bytes.count - start
+      guard header.dataOffsets.count == 2, header.dataOffsets[0] == position,
+        header.dataOffsets[1] >= position, header.dataOffsets[1] - position == 4 * count
       else {
         throw fail(
-          "tensor \"\(name)\" of shape \(header.shape) at \(header.data_offsets) does not fit "
-            + "the \(bytes.count - start) bytes of data", at: start + position)
+          "tensor \"\(name)\" of shape \(header.shape) cannot be at \(header.dataOffsets)",
+          at: start + position)
+      }
+      guard header.dataOffsets[1] <= bytes.count - start else {
+        let missing = header.dataOffsets[1] - (bytes.count - start)
+        throw fail(
+          "truncated: \(missing) bytes are missing of tensor \"\(name)\"", at: bytes.count)
       }
       let range = start + position..<start + position + 4 * count
       let values = [Float](unsafeUninitializedCapacity: count) { target, initialized in

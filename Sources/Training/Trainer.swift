@@ -102,8 +102,13 @@ package final class Trainer<B: Backend> {
     let start = ContinuousClock.now
     for epoch in 1...max(1, configuration.epochs) where epoch <= configuration.epochs {
       let metrics = try runEpoch(epoch, since: start, report)
+      // The last step's loss is from before its update, which may have overflowed.
+      let parameters = try backend.download(step.network.arena.values)
+      guard parameters.allSatisfy(\.isFinite) else {
+        throw TrainingError.diverged(epoch: epoch, step: stepsPerEpoch, keptEpoch: lastGoodEpoch)
+      }
       history.append(metrics)
-      lastGoodParameters = try backend.download(step.network.arena.values)
+      lastGoodParameters = parameters
       lastGoodEpoch = epoch
       try report(.epoch(metrics))
     }

@@ -1,7 +1,7 @@
 /// What ends a training run early, or keeps it from starting.
 package enum TrainingError: Error, CustomStringConvertible {
   case batchLargerThanSet(batch: Int, count: Int)
-  /// The loss became NaN or infinite; what the run folder holds is the last good model.
+  /// The loss or a weight became NaN or infinite; what the run folder holds is the last good model.
   case diverged(epoch: Int, step: Int, keptEpoch: Int)
   case unsuitableData(String)
 
@@ -10,7 +10,7 @@ package enum TrainingError: Error, CustomStringConvertible {
     case .batchLargerThanSet(let batch, let count):
       "--batch \(batch) is larger than the set of \(count) training images"
     case .diverged(let epoch, let step, let kept):
-      "the loss is not a number at step \(step) of epoch \(epoch); "
+      "training diverged, the loss or a weight is not finite at step \(step) of epoch \(epoch); "
         + (kept == 0 ? "kept the initial model" : "kept the model of epoch \(kept)")
         + " (try a smaller --learning-rate)"
     case .unsuitableData(let reason):

@@ -25,7 +25,8 @@ struct BenchMatmul: ParsableCommand {
 
       Examples:
         sparrow bench matmul
-        sparrow bench matmul --device gpu --shape 4096x4096x4096 --shape 784x64x256,ta
+        sparrow bench matmul --device gpu --shape 4096x4096x4096 --json
+        sparrow bench matmul --shape 784x64x256,ta --shape 256x64x784,tb
       """)
 
   @Option(
@@ -35,7 +36,7 @@ struct BenchMatmul: ParsableCommand {
       valueName: "shape"),
     transform: parseShape)
   var shapes: [MatmulShape] = []
-  @Option(help: "Rounds, of which the best counts.") var rounds = 7
+  @Option(parsing: .unconditional, help: "Rounds, of which the best counts.") var rounds = 7
   @OptionGroup var device: DeviceOptions
   @OptionGroup var json: JSONOption
 
@@ -47,40 +48,38 @@ struct BenchMatmul: ParsableCommand {
     MatmulShape(m: 1024, n: 1024, k: 1024), MatmulShape(m: 2048, n: 2048, k: 2048),
   ]
 
-  func validate() throws {
-    guard rounds >= 1 else { throw ValidationError("--rounds must be at least 1, not \(rounds)") }
-  }
+  func validate() throws { try requirePositive(rounds, "--rounds") }
 
   private struct Row: Encodable {
     let m, n, k: Int
-    let transpose_a, transpose_b: Bool
-    let gflops, milliseconds: Double
-    let share_of_peak: Double?
+    let transposeA, transposeB: Bool
+    let gflops, milliseconds: JSONNumber
+    let shareOfPeak: JSONNumber?
     let variant: String?
   }
 
   private struct Output: Encodable {
     let device: String
-    let peak_gflops: Double?
+    let peakGflops: JSONNumber?
     let results: [Row]
   }
 
   func run() throws {
     let output = try device.run(
       Job(shapes: shapes.isEmpty ? Self.defaultShapes : shapes, rounds: rounds))
-    if json.isOn { return try printJSON(output) }
-    if let peak = output.peak_gflops {
-      print("\(output.device): measured peak \(significant(peak)) GFLOPS\n")
+    if json.isOn { return try Console.result(json: output) }
+    if let peak = output.peakGflops {
+      try Console.result("\(output.device): measured peak \(significant(peak.value)) GFLOPS\n")
     }
-    print(
+    try Console.result(
       table(
         ["m x n x k", "", "GFLOPS", "ms", "of peak", "variant"],
         output.results.map { row in
           [
             "\(row.m) x \(row.n) x \(row.k)",
-            (row.transpose_a ? "A^T" : "") + (row.transpose_b ? "B^T" : ""),
-            significant(row.gflops), significant(row.milliseconds),
-            row.share_of_peak.map { "\(Int(($0 * 100).rounded())) %" } ?? "", row.variant ?? "",
+            (row.transposeA ? "A^T" : "") + (row.transposeB ? "B^T" : ""),
+            significant(row.gflops.value), significant(row.milliseconds.value),
+            row.shareOfPeak.map { percent($0.value) } ?? "", row.variant ?? "",
           ]
         }, leftAligned: [0, 1, 5]))
   }
@@ -96,12 +95,13 @@ struct BenchMatmul: ParsableCommand {
         let seconds = try time(shape, on: backend)
         let rate = shape.floatingPointOperations / seconds / 1e9
         return Row(
-          m: shape.m, n: shape.n, k: shape.k, transpose_a: shape.transposeA,
-          transpose_b: shape.transposeB, gflops: rate, milliseconds: seconds * 1e3,
-          share_of_peak: peak.map { rate / $0 },
+          m: shape.m, n: shape.n, k: shape.k, transposeA: shape.transposeA,
+          transposeB: shape.transposeB, gflops: JSONNumber(rate),
+          milliseconds: JSONNumber(seconds * 1e3),
+          shareOfPeak: peak.map { JSONNumber(rate / $0) },
           variant: try device?.matmulVariantName(for: shape))
       }
-      return Output(device: backend.name, peak_gflops: peak, results: rows)
+      return Output(device: backend.name, peakGflops: peak.map(JSONNumber.init), results: rows)
     }
 
     /// Seconds of one product: the best round, each of enough launches to make the waiting small.
@@ -137,6 +137,11 @@ struct BenchMatmul: ParsableCommand {
   }
 }
 
+/// For example `37 %`; empty where there is no such share.
+private func percent(_ share: Double) -> String {
+  share.isFinite ? "\(Int((share * 100).rounded())) %" : ""
+}
+
 private func parseShape(_ text: String) throws -> MatmulShape {
   let parts = text.split(separator: ",", omittingEmptySubsequences: false)
   let sizes = (parts.first ?? "").split(separator: "x", omittingEmptySubsequences: false).map {
@@ -164,70 +169,73 @@ struct BenchTrain: ParsableCommand {
       """)
 
   @Option(
-    name: .customLong("data"), help: "The images, as for `sparrow train`.",
-    transform: { try DataSource(parsing: $0) })
-  var source = DataSource.glyphs(trainCount: 10_000)
-  @Option(help: "Images in a step.") var batch = 256
-  @Option(help: "Epochs timed, after one to warm up.") var epochs = 5
+    name: .customLong("data"),
+    help: ArgumentHelp("The images, as for `sparrow train`.", valueName: "source"),
+    completion: .list(["mnist:", "idx:", "images:", "glyphs"]))
+  var data = "glyphs:10000"
+  @Option(parsing: .unconditional, help: "Images in a step.") var batch = 256
+  @Option(parsing: .unconditional, help: "Epochs timed, after one to warm up.") var epochs = 5
   @OptionGroup var device: DeviceOptions
   @OptionGroup var json: JSONOption
 
   func validate() throws {
-    guard epochs >= 1 else { throw ValidationError("--epochs must be at least 1, not \(epochs)") }
-    guard batch >= 1 else { throw ValidationError("--batch must be at least 1, not \(batch)") }
+    _ = try dataSource(data)
+    try requirePositive(epochs, "--epochs")
+    try requirePositive(batch, "--batch")
   }
 
   private struct Operation: Encodable {
     let operation: String
-    let launches_per_step, milliseconds_per_step, share: Double
+    let launchesPerStep, millisecondsPerStep, share: JSONNumber
   }
 
   private struct Output: Encodable {
     let device: String
-    let images, batch, steps_per_epoch: Int
-    let epoch_seconds, step_milliseconds, samples_per_second: Double
+    let images, batch, stepsPerEpoch: Int
+    let epochSeconds, stepMilliseconds, samplesPerSecond: JSONNumber
     let operations: [Operation]
   }
 
   func run() throws {
-    let images = try load(source, seed: 0).train
+    let images = try load(dataSource(data), seed: 0).train
     let configuration = TrainingConfiguration(
       network: .collapsed(inputs: images.featureCount), epochs: epochs + 1, batchSize: batch)
-    let (chosen, reason) = try device.choose()
+    guard batch <= images.count else {
+      throw TrainingError.batchLargerThanSet(batch: batch, count: images.count)
+    }
     let steps = (images.count + batch - 1) / batch
     var operations: [Operation] = []
     let seconds: Double
     let name: String
-    if let chosen {
-      Console.note("Device: \(chosen.name), \(chosen.platformName). \(reason)")
+    if let chosen = try device.choose() {
       let backend = try OpenCLBackend(device: chosen)
       name = backend.name
       seconds = try medianEpoch(configuration, images, on: backend)
       operations = try profiled(configuration, images, on: chosen, steps: steps)
     } else {
-      Console.note("Device: CPU reference. \(reason)")
       let backend = ReferenceBackend()
       name = backend.name
       seconds = try medianEpoch(configuration, images, on: backend)
     }
     let output = Output(
-      device: name, images: images.count, batch: batch, steps_per_epoch: steps,
-      epoch_seconds: seconds, step_milliseconds: seconds * 1e3 / Double(steps),
-      samples_per_second: Double(images.count) / seconds, operations: operations)
-    if json.isOn { return try printJSON(output) }
-    print(
-      "\(name): \(significant(output.step_milliseconds)) ms a step of \(batch), "
+      device: name, images: images.count, batch: batch, stepsPerEpoch: steps,
+      epochSeconds: JSONNumber(seconds),
+      stepMilliseconds: JSONNumber(seconds * 1e3 / Double(steps)),
+      samplesPerSecond: JSONNumber(Double(images.count) / seconds), operations: operations)
+    if json.isOn { return try Console.result(json: output) }
+    try Console.result(
+      "\(name): \(significant(output.stepMilliseconds.value)) ms a step of \(batch), "
         + "\(significant(seconds)) s an epoch of \(images.count) (median of \(epochs))")
     if !operations.isEmpty {
-      print(
+      try Console.result(
         "\n"
           + table(
             ["operation", "launches/step", "ms/step", "share"],
             operations.map {
               [
-                $0.operation, String(format: "%.2f", $0.launches_per_step),
-                String(format: "%.4f", $0.milliseconds_per_step),
-                "\(Int(($0.share * 100).rounded())) %",
+                $0.operation, String(format: "%.2f", $0.launchesPerStep.value),
+                String(format: "%.4f", $0.millisecondsPerStep.value),
+                percent($0.share.value),
               ]
             }))
     }
@@ -256,8 +264,9 @@ struct BenchTrain: ParsableCommand {
     let total = rows.reduce(0) { $0 + $1.seconds }
     return rows.map {
       Operation(
-        operation: $0.label, launches_per_step: Double($0.launches) / Double(steps),
-        milliseconds_per_step: $0.seconds * 1e3 / Double(steps), share: $0.seconds / total)
+        operation: $0.label, launchesPerStep: JSONNumber(Double($0.launches) / Double(steps)),
+        millisecondsPerStep: JSONNumber($0.seconds * 1e3 / Double(steps)),
+        share: JSONNumber($0.seconds / total))
     }
   }
 }

@@ -32,7 +32,7 @@ struct Check: ParsableCommand {
 
   struct Row: Encodable {
     let operation, shape, tier: String
-    let error, bound, ratio: Double
+    let error, bound, ratio: JSONNumber
     let passed: Bool
     let failure: String?
   }
@@ -46,12 +46,12 @@ struct Check: ParsableCommand {
   func run() throws {
     let outcome = try device.run(Job(quick: quick))
     if json.isOn {
-      try printJSON(
-        Output(
+      try Console.result(
+        json: Output(
           device: outcome.device, passed: outcome.failures.isEmpty, cases: outcome.rows.count,
           failures: outcome.failures.count, results: outcome.rows))
     } else {
-      show(outcome)
+      try show(outcome)
     }
     if !outcome.failures.isEmpty { throw ExitCode(1) }
   }
@@ -63,15 +63,16 @@ struct Check: ParsableCommand {
     let results: [Row]
   }
 
-  private func show(_ outcome: Outcome) {
+  private func show(_ outcome: Outcome) throws {
     let shown = verbose ? outcome.rows.map { (row: $0, count: 1) } : worst(outcome.rows)
     let cells = shown.map { row, count in
       [
-        row.operation, row.tier, verbose ? "" : "\(count)", row.shape, significant(row.error, 3),
-        significant(row.bound, 3), row.passed ? "ok" : "FAILED",
+        row.operation, row.tier, verbose ? "" : "\(count)", row.shape,
+        significant(row.error.value, 3),
+        significant(row.bound.value, 3), row.passed ? "ok" : "FAILED",
       ]
     }
-    print(
+    try Console.result(
       table(
         [
           "operation", "tier", verbose ? "" : "cases", verbose ? "shape" : "worst shape", "error",
@@ -79,10 +80,10 @@ struct Check: ParsableCommand {
         ],
         cells, leftAligned: [0, 1, 3, 6]))
     for row in outcome.failures {
-      print("FAILED \(row.operation) \(row.shape): \(row.failure ?? "")")
+      try Console.result("FAILED \(row.operation) \(row.shape): \(row.failure ?? "")")
     }
     let count = outcome.rows.count
-    print(
+    try Console.result(
       outcome.failures.isEmpty
         ? "\(outcome.device): all \(count) cases within their bounds"
         : "\(outcome.device): \(outcome.failures.count) of \(count) cases FAILED")
@@ -95,7 +96,7 @@ struct Check: ParsableCommand {
       if let index = result.firstIndex(where: {
         $0.row.operation == row.operation && $0.row.tier == row.tier
       }) {
-        let worse = row.ratio > result[index].row.ratio || row.ratio.isNaN
+        let worse = row.ratio.value > result[index].row.ratio.value || row.ratio.value.isNaN
         result[index] = (worse ? row : result[index].row, result[index].count + 1)
       } else {
         result.append((row, 1))
@@ -177,8 +178,9 @@ struct Check: ParsableCommand {
 extension Check.Row {
   init(operation: String, shape: String, tier: String, _ comparison: Comparison) {
     self.init(
-      operation: operation, shape: shape, tier: tier, error: comparison.error,
-      bound: comparison.bound, ratio: comparison.worstRatio, passed: comparison.passes,
+      operation: operation, shape: shape, tier: tier, error: JSONNumber(comparison.error),
+      bound: JSONNumber(comparison.bound), ratio: JSONNumber(comparison.worstRatio),
+      passed: comparison.passes,
       failure: comparison.failure)
   }
 }

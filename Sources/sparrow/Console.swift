@@ -1,30 +1,81 @@
-import ArgumentParser
 import Foundation
+import Imaging
+import Logging
 import Training
 
 /// What is said on standard error while standard output is kept for results.
 enum Console {
   static let isTerminal = isatty(STDERR_FILENO) == 1
 
-  static func note(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+  static func note(_ line: String) { _ = write(line + "\n", to: STDERR_FILENO) }
 
   /// Overwrites the current line of a terminal.
-  static func overwrite(_ line: String) {
-    FileHandle.standardError.write(Data("\r\u{1B}[K\(line)".utf8))
-  }
+  static func overwrite(_ line: String) { _ = write("\r\u{1B}[K\(line)", to: STDERR_FILENO) }
 
   static func clearLine() {
-    if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    if isTerminal { _ = write("\r\u{1B}[K", to: STDERR_FILENO) }
+  }
+
+  /// A result, on standard output.
+  ///
+  /// - Throws: `FileError` where it cannot be written, as on a full disk: a script that redirects
+  ///   results must not take their absence for success.
+  static func result(_ text: String) throws {
+    let code = write(text + "\n", to: STDOUT_FILENO)
+    if code != 0 { throw FileError(path: "standard output", "cannot write", code: code) }
+  }
+
+  /// Returns 0 or an `errno`.
+  private static func write(_ text: String, to descriptor: Int32) -> Int32 {
+    var rest = Array(text.utf8)[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
+      if count < 0 {
+        if errno == EINTR { continue }
+        return errno
+      }
+      rest.removeFirst(count)
+    }
+    return 0
+  }
+
+  /// One JSON object on standard output, keys in snake case and sorted.
+  static func result(json value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try result(String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 }
 
-/// One JSON object on standard output, keys sorted.
-func printJSON(_ value: some Encodable) throws {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  encoder.nonConformingFloatEncodingStrategy = .convertToString(
-    positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-  print(String(decoding: try encoder.encode(value), as: UTF8.self))
+/// A number in JSON; null where it is not finite, for which JSON has no number.
+struct JSONNumber: Encodable {
+  let value: Double
+
+  init(_ value: Double) { self.value = value }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    value.isFinite ? try container.encode(value) : try container.encodeNil()
+  }
+}
+
+/// What the modules log, as lines on standard error.
+struct ConsoleLog: LogHandler {
+  var metadata: Logger.Metadata = [:]
+  var logLevel = Logger.Level.warning
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) {
+    let kind = event.level >= .error ? "Error" : "Warning"
+    let line = "\(event.message)".split(whereSeparator: \.isNewline).joined(separator: " ")
+    Console.clearLine()
+    Console.note("\(kind): \(line)")
+  }
 }
 
 /// Rows as a table whose columns are padded to their widest cell; the first column to the left,

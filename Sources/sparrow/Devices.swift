@@ -6,13 +6,14 @@ import Verification
 
 struct Devices: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "List OpenCL devices, what each is good for, and which one would be used.",
+    abstract: "List the OpenCL devices and say which one is used by default, and why.",
     discussion: """
       Every device that can be used runs a self-test: small cases of every operation against \
       double precision.
 
       Examples:
         sparrow devices
+        sparrow devices --device gpu
         sparrow devices --json
       """)
 
@@ -22,43 +23,68 @@ struct Devices: ParsableCommand {
   func run() throws {
     let devices = try DeviceCatalog.devices()
     let rows = devices.map(Row.init)
-    let selection = try device.request().select(from: devices.map(\.properties))
-    let chosen: String? =
-      if case .device(let index, _) = selection { devices[index].designation } else { nil }
-    if json.isOn {
-      try printJSON(
-        Output(
-          devices: rows, selected: chosen ?? "reference", reason: selection.reason,
-          advice: rows.isEmpty ? Installation.advice() : nil))
-      return
+    // A wish that cannot be met must not hide the list of what could be wished for.
+    let selection = Result { try device.select(device.request(), from: devices) }
+    let outcome = (try? selection.get()).map { choice(of: $0, among: rows) }
+    try json.isOn ? showJSON(rows, outcome, selection) : show(rows, outcome)
+    _ = try selection.get()
+  }
+
+  /// The designation of the default, and why.
+  private func choice(
+    of selection: DeviceSelector.Selection, among rows: [Row]
+  ) -> (name: String, reason: String) {
+    guard case .device(let index, let reason) = selection else {
+      return ("reference", selection.reason)
     }
+    let warning = rows[index].usable ? "" : " Its self-test FAILED: name another with --device."
+    return (rows[index].designation, reason + warning)
+  }
+
+  private func showJSON(
+    _ rows: [Row], _ outcome: (name: String, reason: String)?,
+    _ selection: Result<DeviceSelector.Selection, any Error>
+  ) throws {
+    var reason = outcome?.reason
+    if case .failure(let error) = selection { reason = "\(error)" }
+    try Console.result(
+      json: Output(
+        devices: rows, default: outcome?.name, reason: reason ?? "",
+        advice: rows.isEmpty ? Installation.advice() : nil))
+  }
+
+  /// The first line that holds "default" is the default's own: scripts look for it.
+  private func show(_ rows: [Row], _ outcome: (name: String, reason: String)?) throws {
     for row in rows {
-      print(
+      try Console.result(
         """
-        [\(row.designation)] \(row.name)\(row.designation == chosen ? "   <- used" : "")
+        [\(row.designation)] \(row.name)\(row.designation == outcome?.name ? "   (default)" : "")
               platform   \(row.platform) (\(row.platformVersion))
               driver     \(row.driver), \(row.version)
-              kind       \(row.kind), \(row.computeUnits) compute units, \(row.clockMHz) MHz
+              kind       \(row.kind), \(row.computeUnits) compute units, \(row.clockMegahertz) MHz
               memory     \(size(row.memory)), at most \(size(row.maximumAllocation)) at once; \
         local \(size(UInt64(row.localMemory)))
               self-test  \(row.selfTest)
 
         """)
     }
-    if rows.isEmpty { print("No OpenCL device.\n\n\(Installation.advice())\n") }
-    print("Sparrow uses \(chosen.map { "[\($0)]" } ?? "the CPU reference"): \(selection.reason)")
+    if rows.isEmpty { try Console.result("\(Installation.advice())\n") }
+    guard let outcome else { return }
+    try Console.result(
+      (outcome.name == "reference" ? "The CPU reference is the default. " : "") + outcome.reason)
   }
 
   private struct Output: Encodable {
     let devices: [Row]
-    let selected: String
+    /// A designation, or `reference`; absent where the wish cannot be met.
+    let `default`: String?
     let reason: String
     let advice: String?
   }
 
   private struct Row: Encodable {
     let designation, name, vendor, platform, platformVersion, driver, version, kind: String
-    let computeUnits, clockMHz, localMemory: Int
+    let computeUnits, clockMegahertz, localMemory: Int
     let memory, maximumAllocation: UInt64
     let usable: Bool
     let selfTest: String
@@ -74,7 +100,7 @@ struct Devices: ParsableCommand {
       version = device.version
       kind = device.kind.label
       computeUnits = device.computeUnits
-      clockMHz = device.maximumClockMHz
+      clockMegahertz = device.maximumClockMHz
       localMemory = device.localMemory
       memory = device.globalMemory
       maximumAllocation = device.maximumAllocation
@@ -82,11 +108,11 @@ struct Devices: ParsableCommand {
         (usable, selfTest, selfTestPassed) = (false, "not run: \(obstacle)", nil)
         return
       }
-      let outcome = Self.selfTest(device)
+      let outcome = Self.runSelfTest(device)
       (usable, selfTest, selfTestPassed) = (outcome.passed, outcome.text, outcome.passed)
     }
 
-    private static func selfTest(_ device: Device) -> (passed: Bool, text: String) {
+    private static func runSelfTest(_ device: Device) -> (passed: Bool, text: String) {
       do {
         let backend = try OpenCLBackend(device: device)
         let cases = OperationCases.all(.quick)
@@ -98,7 +124,7 @@ struct Devices: ParsableCommand {
         }
         return (true, "passed, \(cases.count) cases")
       } catch {
-        return (false, "FAILED: \(String(describing: error).prefix { $0 != "\n" })")
+        return (false, "FAILED: \("\(error)".prefix { !$0.isNewline })")
       }
     }
   }

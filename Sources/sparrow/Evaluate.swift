@@ -10,8 +10,11 @@ import Training
 struct ModelOption: ParsableArguments {
   @Option(
     name: .customLong("model"),
-    help: ArgumentHelp("A model.safetensors that `sparrow train` wrote.", valueName: "file"))
+    help: ArgumentHelp("A model.safetensors that `sparrow train` wrote.", valueName: "file"),
+    completion: .file(extensions: ["safetensors"]))
   var path: String
+
+  func validate() throws { try requirePath(path, "--model") }
 }
 
 struct Evaluate: ParsableCommand {
@@ -23,7 +26,7 @@ struct Evaluate: ParsableCommand {
       entries of an image; dead the latents that are zero for every image.
 
       Example:
-        sparrow evaluate --model runs/mnist/model.safetensors --data mnist:mnist --json
+        sparrow evaluate --model run/model.safetensors --data mnist:mnist --json
       """)
 
   @OptionGroup var model: ModelOption
@@ -33,22 +36,23 @@ struct Evaluate: ParsableCommand {
 
   func run() throws {
     let file = try ModelFile(path: model.path)
-    let dataset = try load(data.source, seed: file.description.training.seed)
+    let dataset = try load(data.source(), seed: file.description.training.seed)
     try file.requireFit(dataset.test)
     let (report, name) = try device.run(Job(file: file, images: dataset.test))
     if json.isOn {
-      try printJSON(
-        Output(
-          mse: report.mse, fvu: report.fvu, l0: report.l0, dead: report.dead,
+      try Console.result(
+        json: Output(
+          mse: JSONNumber(report.mse), fvu: JSONNumber(report.fvu), l0: JSONNumber(report.l0),
+          dead: report.dead,
           latents: report.latents, images: report.images, device: name, data: dataset.name,
           model: model.path))
     } else {
-      print(summary(of: report))
+      try Console.result(summary(of: report))
     }
   }
 
   private struct Output: Encodable {
-    let mse, fvu, l0: Double
+    let mse, fvu, l0: JSONNumber
     let dead, latents, images: Int
     let device, data, model: String
   }
@@ -77,10 +81,11 @@ struct Encode: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write the codes of images as an NPY file.",
     discussion: """
-      The file holds a float32 array [images, latents], in the order of the data source.
+      The file holds a float32 array [images, latents], in the order of the data source. It \
+      appears whole or not at all.
 
       Example:
-        sparrow encode --model runs/mnist/model.safetensors --data mnist:mnist --output codes.npy
+        sparrow encode --model m.safetensors --data mnist:mnist --output codes.npy
         python3 -c 'import numpy; print(numpy.load("codes.npy").shape)'
       """)
 
@@ -88,18 +93,24 @@ struct Encode: ParsableCommand {
   @OptionGroup var data: DataOptions
   @Option(help: "The part to encode: test or train.") var part = Part.test
   @OptionGroup var device: DeviceOptions
-  @Option(help: ArgumentHelp("The NPY file to write.", valueName: "file")) var output: String
+  @Option(
+    help: ArgumentHelp("The NPY file to write.", valueName: "file"),
+    completion: .file(extensions: ["npy"]))
+  var output: String
   @Flag(help: "Replace the output file where it exists.") var force = false
 
+  func validate() throws { try requirePath(output, "--output") }
+
   func run() throws {
-    try refuseExisting(output, force: force)
+    try refuse(output: output, force: force)
     let file = try ModelFile(path: model.path)
-    let dataset = try load(data.source, seed: file.description.training.seed)
+    let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
     try file.requireFit(images)
     try device.run(Job(file: file, images: images, output: output))
-    print(
-      "Written: \(output), \(images.count) codes of \(file.description.training.network.latents)")
+    try Console.result(
+      "Written: \(output), \(counted(images.count, "code")) of \(file.description.training.network.latents)"
+    )
   }
 
   private struct Job: BackendTask {
@@ -130,32 +141,35 @@ struct Reconstruct: ParsableCommand {
       folder of one PNG an image, named by its number.
 
       Examples:
-        sparrow reconstruct --model runs/mnist/model.safetensors --data mnist:mnist --output r.png
-        sparrow reconstruct --model m.safetensors --data images:photos --count 100 --output out
+        sparrow reconstruct --model m.safetensors --data glyphs --output r.png
+        sparrow reconstruct --model m.safetensors --data images:photos --output out
       """)
 
   @OptionGroup var model: ModelOption
   @OptionGroup var data: DataOptions
   @Option(help: "The part to reconstruct: test or train.") var part = Part.test
-  @Option(help: "How many images, from the first on.") var count = 64
+  @Option(parsing: .unconditional, help: "How many images, from the first on.") var count = 64
   @OptionGroup var device: DeviceOptions
-  @Option(help: ArgumentHelp("The PNG file or the folder to write.", valueName: "path"))
+  @Option(
+    help: ArgumentHelp("The PNG file or the folder to write.", valueName: "path"),
+    completion: .file())
   var output: String
   @Flag(help: "Replace what exists.") var force = false
 
   func validate() throws {
-    guard count >= 1 else { throw ValidationError("--count must be at least 1, not \(count)") }
+    try requirePositive(count, "--count")
+    try requirePath(output, "--output")
   }
 
   func run() throws {
-    try refuseExisting(output, force: force)
+    try refuse(output: output, force: force)
     let file = try ModelFile(path: model.path)
-    let dataset = try load(data.source, seed: file.description.training.seed)
+    let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
     try file.requireFit(images)
     let chosen = images.prefix(count)
     try device.run(Job(file: file, images: chosen, output: output))
-    print("Written: \(output), \(chosen.count) images")
+    try Console.result("Written: \(output), \(counted(chosen.count, "image"))")
   }
 
   private struct Job: BackendTask {
@@ -174,12 +188,7 @@ struct Reconstruct: ParsableCommand {
           to: output)
         return
       }
-      do {
-        try FileManager.default.createDirectory(
-          atPath: output, withIntermediateDirectories: true)
-      } catch {
-        throw FileError(path: output, reason: "cannot make the --output folder")
-      }
+      try Folder.make(output)
       try evaluator.forEachBatch(of: images, normalisation: normalisation) { rows, batch in
         let outputs = try reconstructed(batch, like: images, normalisation, evaluator)
         for (row, image) in zip(rows, outputs) {
@@ -190,8 +199,10 @@ struct Reconstruct: ParsableCommand {
   }
 }
 
-/// - Throws: where the file exists and may not be replaced.
-func refuseExisting(_ path: String, force: Bool) throws {
-  guard !force, FileManager.default.fileExists(atPath: path) else { return }
-  throw FileError(path: path, reason: "exists already; --force replaces it")
+/// - Throws: where the file exists and may not be replaced, or has no place to be written.
+func refuse(output path: String, force: Bool) throws {
+  guard force || !FileManager.default.fileExists(atPath: path) else {
+    throw FileError(path: path, reason: "exists already; --force replaces it")
+  }
+  try Folder.requireWritable(above: path)
 }

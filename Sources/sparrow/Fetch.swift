@@ -17,7 +17,10 @@ struct Fetch: ParsableCommand {
   enum Name: String, CaseIterable, ExpressibleByArgument { case mnist }
 
   @Argument(help: "The data set: mnist.") var name: Name
-  @Option(name: .customLong("to"), help: ArgumentHelp("The folder to write.", valueName: "dir"))
+  @Option(
+    name: .customLong("to"),
+    help: ArgumentHelp("The folder to write; made where absent.", valueName: "dir"),
+    completion: .directory)
   var folder: String
   @Option(
     help: ArgumentHelp(
@@ -25,23 +28,32 @@ struct Fetch: ParsableCommand {
       valueName: "url"))
   var mirror: [String] = []
 
-  func run() throws {
-    let download: DatasetDownload
+  func validate() throws {
+    try requirePath(folder, "--to")
+    _ = try download()
+  }
+
+  private func download() throws -> DatasetDownload {
     do {
-      download = try DatasetDownload.mnist(mirrors: mirror)
+      return try DatasetDownload.mnist(mirrors: mirror)
     } catch {
-      throw ValidationError("\(error)")
+      throw ValidationError("--\(error)")
     }
+  }
+
+  func run() throws {
+    let download = try download()
     let display = TransferDisplay()
     let outcomes = try download.run(into: folder) { display.show($0) }
     Console.clearLine()
     for (file, outcome) in outcomes {
       switch outcome {
-      case .alreadyPresent: print("\(file): already there, verified")
-      case .downloaded(let mirror): print("\(file): downloaded from \(mirror), verified")
+      case .alreadyPresent: try Console.result("\(file): already there, verified")
+      case .downloaded(let mirror):
+        try Console.result("\(file): downloaded from \(mirror), verified")
       }
     }
-    print("Train with: sparrow train --data mnist:\(folder) --output runs/mnist")
+    try Console.result("Train with: sparrow train --data mnist:\(folder) --output runs/mnist")
   }
 }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Datasets
+import Foundation
 import OpenCLRuntime
 import Training
 
@@ -10,11 +11,12 @@ struct DeviceOptions: ParsableArguments {
     help: ArgumentHelp(
       "The device: auto, reference, gpu, cpu, P:D, or part of a device's or vendor's name.",
       discussion: """
-        auto prefers a GPU, then a CPU device, then the reference. A device that is named and \
-        cannot be used is an error. The environment's SPARROW_DEVICE is the default. See \
-        `sparrow devices`.
+        auto prefers a GPU, then a CPU device, then the reference, plain CPU code without OpenCL. \
+        P:D are the numbers of platform and device as listed by `sparrow devices`. A device that \
+        is named and cannot be used is an error. The environment's SPARROW_DEVICE is the default.
         """,
-      valueName: "selection"))
+      valueName: "selection"),
+    completion: .list(["auto", "reference", "gpu", "cpu"]))
   var name: String?
 
   func validate() throws { _ = try request() }
@@ -23,7 +25,7 @@ struct DeviceOptions: ParsableArguments {
     do {
       return try DeviceRequest(flag: name)
     } catch {
-      throw ValidationError("\(error)")
+      throw ValidationError(name == nil ? "\(error)" : "--device: \(error)")
     }
   }
 }
@@ -33,15 +35,31 @@ struct DataOptions: ParsableArguments {
   @Option(
     name: .customLong("data"),
     help: ArgumentHelp(
-      "The images: mnist:DIR, idx:IMAGES[,LABELS], images:DIR or glyphs.",
+      "The images: mnist:DIR, idx:IMAGES[,LABELS], images:DIR or glyphs[:COUNT].",
       discussion: """
-        mnist:DIR has the four files of MNIST or a set in its format, gzipped or not. idx:IMAGES is \
-        one IDX file. images:DIR is a folder of PNG or JPEG images of one size. glyphs are drawn \
-        by the program. A source without a test part of its own is tested on every tenth image.
+        mnist:DIR has the four files of MNIST or a set in its format, gzipped or not. idx:IMAGES \
+        is one IDX file. images:DIR is a folder of PNG or JPEG images of one size. glyphs are \
+        drawn by the program, 10000 unless told. A source without a test part of its own is \
+        tested on every tenth image.
         """,
       valueName: "source"),
-    transform: { try DataSource(parsing: $0) })
-  var source: DataSource
+    completion: .list(["mnist:", "idx:", "images:", "glyphs"]))
+  var text: String
+
+  func validate() throws { _ = try source() }
+
+  func source() throws -> DataSource { try dataSource(text) }
+}
+
+/// The data source that a `--data` names.
+///
+/// - Throws: `ValidationError` that names the flag.
+func dataSource(_ text: String) throws -> DataSource {
+  do {
+    return try DataSource(parsing: text)
+  } catch {
+    throw ValidationError("--data \(error)")
+  }
 }
 
 /// `--json`
@@ -49,4 +67,14 @@ struct JSONOption: ParsableArguments {
   @Flag(
     name: .customLong("json"), help: "Print one JSON object, and nothing else, on standard output.")
   var isOn = false
+}
+
+/// - Throws: `ValidationError` for an empty path.
+func requirePath(_ path: String, _ flag: String) throws {
+  guard !path.isEmpty else { throw ValidationError("\(flag) needs a path, not an empty text") }
+}
+
+/// - Throws: `ValidationError` for a count below 1.
+func requirePositive(_ count: Int, _ flag: String) throws {
+  guard count >= 1 else { throw ValidationError("\(flag) must be at least 1, not \(count)") }
 }

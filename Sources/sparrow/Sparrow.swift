@@ -19,6 +19,10 @@ struct Sparrow: ParsableCommand {
         sparrow fetch mnist --to mnist
         sparrow train --data mnist:mnist --output runs/mnist
 
+      Results go to standard output, everything else to standard error. The exit status is 0, 64 \
+      for a command line that is wrong, or 1 for whatever else goes wrong; an error is one line, \
+      and SPARROW_VERBOSE=1 adds what more there is, such as a kernel's build log.
+
       Shell completion: sparrow --generate-completion-script bash|zsh|fish
       """,
     version: version,
@@ -29,11 +33,12 @@ struct Sparrow: ParsableCommand {
 
   static func main() {
     // Warnings go where errors go; standard output belongs to results.
-    LoggingSystem.bootstrap { label in
-      var handler = StreamLogHandler.standardError(label: label)
-      handler.logLevel = .warning
-      return handler
+    LoggingSystem.bootstrap { _ in ConsoleLog() }
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch {
+      Failure.exit(with: error)
     }
-    main(nil)
   }
 }

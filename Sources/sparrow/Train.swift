@@ -21,34 +21,41 @@ struct Train: ParsableCommand {
       Examples:
         sparrow train --data glyphs --epochs 10 --output runs/glyphs
         sparrow train --data mnist:mnist --seed 1 --output runs/mnist-1
-        sparrow train --data images:photos --batch 32 --device gpu --output runs/photos
+        sparrow train --data images:photos --batch 32 --device gpu --output run
       """)
 
   @OptionGroup var data: DataOptions
   @Option(help: "The network: collapsed.") var preset = Preset.collapsed
-  @Option(help: "Passes over the training images.") var epochs = 50
-  @Option(help: "Images in a step.") var batch = 256
-  @Option(help: "Adam's step size.") var learningRate = 1e-3
-  @Option(help: "The seed of the initial weights, the order of the images and the glyphs.")
+  @Option(parsing: .unconditional, help: "Passes over the training images.") var epochs = 50
+  @Option(parsing: .unconditional, help: "Images in a step.") var batch = 256
+  @Option(parsing: .unconditional, help: "Adam's step size.") var learningRate = 1e-3
+  @Option(
+    parsing: .unconditional,
+    help: "The seed of the initial weights, the order of the images and the glyphs.")
   var seed: UInt64 = 0
   @OptionGroup var device: DeviceOptions
-  @Option(help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"))
+  @Option(
+    help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
+    completion: .directory)
   var output: String
 
   func validate() throws {
-    guard epochs >= 1 else { throw ValidationError("--epochs must be at least 1, not \(epochs)") }
-    guard batch >= 1 else { throw ValidationError("--batch must be at least 1, not \(batch)") }
+    try requirePositive(epochs, "--epochs")
+    try requirePositive(batch, "--batch")
     guard learningRate > 0, learningRate.isFinite else {
       throw ValidationError("--learning-rate must be a positive number, not \(learningRate)")
     }
-    guard !output.isEmpty else { throw ValidationError("--output needs a folder's name") }
+    try requirePath(output, "--output")
   }
 
   func run() throws {
     let folder = RunFolder(path: output)
     try folder.refuseExistingRun()
-    let dataset = try load(data.source, seed: seed)
+    let dataset = try load(data.source(), seed: seed)
     Console.note("Data: \(dataset.summary)")
+    guard batch <= dataset.train.count else {
+      throw TrainingError.batchLargerThanSet(batch: batch, count: dataset.train.count)
+    }
     try device.run(Job(options: self, dataset: dataset, folder: folder))
   }
 
@@ -94,8 +101,8 @@ struct Train: ParsableCommand {
       try ImageFile.writePNG(
         reconstructions(of: dataset.test, count: 64, evaluator: evaluator, normalisation: .unit),
         to: folder.picture)
-      print(summary(of: report))
-      print("Written: \(folder.model), metrics.csv, reconstructions.png")
+      try Console.result(summary(of: report))
+      try Console.result("Written: \(folder.model), metrics.csv, reconstructions.png")
     }
 
     private func save<B: Backend>(
@@ -128,7 +135,11 @@ func load(_ source: DataSource, seed: UInt64?) throws -> Dataset {
 
 /// For example "Test: MSE 0.00591, FVU 0.0881, L0 54.2 of 64, 3 dead latents, 10000 images".
 func summary(of report: EvaluationReport) -> String {
-  "Test: MSE \(significant(report.mse)), FVU \(significant(report.fvu)), "
+  let fvu = report.fvu.isFinite ? significant(report.fvu) : "undefined (all images are alike)"
+  return "Test: MSE \(significant(report.mse)), FVU \(fvu), "
     + "L0 \(String(format: "%.1f", report.l0)) of \(report.latents), "
-    + "\(report.dead) dead latent\(report.dead == 1 ? "" : "s"), \(report.images) images"
+    + "\(counted(report.dead, "dead latent")), \(counted(report.images, "image"))"
 }
+
+/// For example `1 image` or `3 images`.
+func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }

@@ -231,7 +231,9 @@ struct DatasetDownloadTests {
     let server = try LoopbackServer { .file(Self.packed, $0) }
     let taken = try folder.write([1], to: "taken")
     let download = try DatasetDownload(files: [file], mirrors: [server.address])
-    #expect(message { try download.run(into: taken) } == "\(taken): cannot create this folder")
+    #expect(
+      message { try download.run(into: taken) }
+        == "\(taken): cannot make this folder: it is a file")
     try FileManager.default.createDirectory(
       atPath: path + ".part", withIntermediateDirectories: false)
     #expect(failure([server.address]) == "\(path).part: not a regular file")

@@ -32,18 +32,20 @@ final class LoopbackServer: Sendable {
 
   let address: String
   private let listener: Int32
+  private let name: sockaddr_in
   private let log = Log()
+
+  #if os(Linux)
+    private static let socketType = Int32(SOCK_STREAM.rawValue)
+  #else
+    private static let socketType = SOCK_STREAM
+  #endif
 
   /// What was asked so far.
   var requests: [Request] { log.requests }
 
   init(answer: @escaping @Sendable (Request) -> Answer) throws {
-    #if os(Linux)
-      let type = Int32(SOCK_STREAM.rawValue)
-    #else
-      let type = SOCK_STREAM
-    #endif
-    let listener = socket(AF_INET, type, 0)
+    let listener = socket(AF_INET, Self.socketType, 0)
     var name = sockaddr_in()
     name.sin_family = sa_family_t(AF_INET)
     name.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
@@ -56,12 +58,20 @@ final class LoopbackServer: Sendable {
     }
     guard isBound else { throw POSIXError(.EADDRNOTAVAIL) }
     self.listener = listener
+    self.name = name
     address = "http://127.0.0.1:\(UInt16(bigEndian: name.sin_port))/"
     let log = log
     Thread.detachNewThread {
+      // This thread closes the listener, and nobody else: a number that is closed while it is still
+      // in use here may be the next server's by the time of `accept`.
+      defer { close(listener) }
       while true {
         let connection = accept(listener, nil, nil)
         guard connection >= 0 else { return }
+        guard !log.isOver else {
+          close(connection)
+          return
+        }
         if let request = Self.readRequest(connection) {
           log.add(request)
           Self.send(answer(request), on: connection)
@@ -72,8 +82,17 @@ final class LoopbackServer: Sendable {
   }
 
   deinit {
-    shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
+    log.end()
+    // Wakes `accept` with an error on Linux; where it does not, a connection does.
+    guard shutdown(listener, Int32(SHUT_RDWR)) != 0 else { return }
+    var name = name
+    let waker = socket(AF_INET, Self.socketType, 0)
+    withUnsafePointer(to: &name) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        _ = connect(waker, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
+    }
+    close(waker)
   }
 
   private static func readRequest(_ connection: Int32) -> Request? {
@@ -123,6 +142,11 @@ final class LoopbackServer: Sendable {
   private final class Log: @unchecked Sendable {
     private let lock = NSLock()
     private var entries: [Request] = []
+    private var over = false
+
+    var isOver: Bool { lock.withLock { over } }
+
+    func end() { lock.withLock { over = true } }
 
     var requests: [Request] { lock.withLock { entries } }
 

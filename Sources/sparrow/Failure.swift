@@ -1,0 +1,88 @@
+import ArgumentParser
+import Compute
+import Foundation
+import OpenCLRuntime
+
+/// How an error reaches the user: one line on standard error, and the exit status.
+enum Failure {
+  /// Whether the environment's `SPARROW_VERBOSE` asks for all there is to an error.
+  private static var isVerbose: Bool {
+    let value = ProcessInfo.processInfo.environment["SPARROW_VERBOSE"] ?? ""
+    return !["", "0"].contains(value)
+  }
+
+  /// Ends the process: with status 0 where the "error" is a request for help, with 64 for a wrong
+  /// command line, else with 1.
+  static func exit(with error: any Error) -> Never {
+    let status = Sparrow.exitCode(for: error)
+    // Help, versions and completions are results; a bare status has been explained already.
+    if status.isSuccess || error is ExitCode { Sparrow.exit(withError: error) }
+    let isUsage = status == .validationFailure
+    let lines = (isUsage ? Sparrow.message(for: error) : text(of: error))
+      .split(whereSeparator: \.isNewline)
+    var first = String(lines.first ?? "unknown error")
+    if isUsage {
+      first += (first.hasSuffix(".") ? " " : ". ") + "See '\(helpCommand()) --help'."
+    } else if lines.count > 1, !isVerbose {
+      first += " (SPARROW_VERBOSE=1 shows more)"
+    }
+    Console.clearLine()
+    Console.note("Error: \(first)")
+    if isVerbose {
+      for line in lines.dropFirst() { Console.note(String(line)) }
+    }
+    Sparrow.exit(withError: status)
+  }
+
+  private static func text(of error: any Error) -> String {
+    switch error {
+    case let error as OpenCLError where error.isShortageOfMemory:
+      "out of device memory (try a smaller --batch): \(error)"
+    case let error as OpenCLError:
+      append("; --device reference works without OpenCL", toFirstLineOf: "\(error)")
+    case BackendError.outOfMemory:
+      "out of memory (try a smaller --batch): \(error)"
+    default:
+      Sparrow.message(for: error)
+    }
+  }
+
+  private static func append(_ addition: String, toFirstLineOf text: String) -> String {
+    let end = text.firstIndex(where: \.isNewline) ?? text.endIndex
+    return text[..<end] + addition + text[end...]
+  }
+
+  /// The command that the arguments name, as far as they name one: `sparrow bench matmul`.
+  private static func helpCommand(
+    _ arguments: some Sequence<String> = CommandLine.arguments.dropFirst()
+  ) -> String {
+    var command: any ParsableCommand.Type = Sparrow.self
+    var names = ["sparrow"]
+    for argument in arguments where argument != "help" {
+      guard
+        let next = command.configuration.subcommands.first(where: { $0._commandName == argument })
+      else { break }
+      command = next
+      names.append(argument)
+    }
+    return names.joined(separator: " ")
+  }
+}
+
+extension OpenCLError {
+  /// Whether it says that memory was refused, whatever code the driver has for it.
+  fileprivate var isShortageOfMemory: Bool {
+    switch symbol {
+    case "CL_MEM_OBJECT_ALLOCATION_FAILURE", "CL_OUT_OF_HOST_MEMORY": true
+    case "CL_INVALID_BUFFER_SIZE", "CL_OUT_OF_RESOURCES": call == "clCreateBuffer"
+    default: false
+    }
+  }
+}
+
+/// An error that is known to be one line.
+struct Problem: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}

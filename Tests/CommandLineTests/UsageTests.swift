@@ -1,0 +1,106 @@
+import Foundation
+import Testing
+
+/// Wrong command lines: status 64, one line that names the flag and where help is.
+@Suite struct UsageTests {
+  @Test(arguments: [
+    (["bogus"], "'bogus'. See 'sparrow --help'."),
+    (["train"], "'--data <source>'. See 'sparrow train --help'."),
+    (["train", "--data", "glyphs"], "--output"),
+    (["train", "--data", "glyphs", "--output", ""], "--output needs a path"),
+    (["train", "--data", "glyphs", "--output", "x", "--bogus"], "--bogus"),
+    (["train", "--data", "glyphs", "--output", "x", "extra"], "'extra'"),
+    (["train", "--data", "glyphs", "--output", "x", "--epochs", "0"], "--epochs must be at least"),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--epochs", "-3"], "--epochs must be at least"
+    ),
+    (["train", "--data", "glyphs", "--output", "x", "--epochs", "many"], "--epochs"),
+    (["train", "--data", "glyphs", "--output", "x", "--batch", "0"], "--batch must be at least"),
+    (["train", "--data", "glyphs", "--output", "x", "--batch", "99999999999999999999"], "--batch"),
+    (["train", "--data", "glyphs", "--output", "x", "--learning-rate", "0"], "--learning-rate"),
+    (["train", "--data", "glyphs", "--output", "x", "--learning-rate", "-1"], "--learning-rate"),
+    (["train", "--data", "glyphs", "--output", "x", "--learning-rate", "nan"], "--learning-rate"),
+    (["train", "--data", "glyphs", "--output", "x", "--seed", "-1"], "--seed"),
+    (["train", "--data", "glyphs", "--output", "x", "--preset", "other"], "--preset"),
+    (["train", "--data", "", "--output", "x"], "--data"),
+    (["train", "--data", "bogus:x", "--output", "x"], "--data 'bogus:x': no such kind of data"),
+    (["train", "--data", "glyphs:0", "--output", "x"], "--data 'glyphs:0'"),
+    (["train", "--data", "mnist:", "--output", "x"], "--data 'mnist:'"),
+    (["train", "--data", "idx:a,b,c", "--output", "x"], "--data 'idx:a,b,c'"),
+    (["train", "--data", "glyphs", "--output", "x", "--device", ""], "--device"),
+    (["train", "--data", "glyphs", "--output", "x", "--device", "0:0:0"], "--device: '0:0:0'"),
+    (["evaluate", "--data", "glyphs"], "--model"),
+    (["evaluate", "--data", "glyphs", "--model", ""], "--model needs a path"),
+    (["encode", "--data", "glyphs", "--model", "m"], "--output"),
+    (["encode", "--data", "glyphs", "--model", "m", "--output", ""], "--output"),
+    (["encode", "--data", "glyphs", "--model", "m", "--output", "x", "--part", "all"], "--part"),
+    (["reconstruct", "--data", "glyphs", "--model", "m", "--output", ""], "--output"),
+    (
+      ["reconstruct", "--data", "glyphs", "--model", "m", "--output", "x", "--count", "-1"],
+      "--count"
+    ),
+    (["bench", "bogus"], "'bogus'. See 'sparrow bench --help'."),
+    (["bench", "matmul", "--shape", "3x3"], "--shape"),
+    (["bench", "matmul", "--shape", "3x3x3,tc"], "--shape"),
+    (["bench", "matmul", "--shape", "0x3x3"], "--shape"),
+    (
+      ["bench", "matmul", "--rounds", "0"],
+      "--rounds must be at least 1, not 0. See 'sparrow bench matmul --help'."
+    ),
+    (["bench", "train", "--data", "bogus"], "--data 'bogus'"),
+    (["bench", "train", "--epochs", "0"], "--epochs"),
+    (["fetch", "mnist"], "--to"),
+    (["fetch", "mnist", "--to", ""], "--to"),
+    (["fetch", "bogus", "--to", "x"], "'bogus'"),
+    (
+      ["fetch", "mnist", "--to", "x", "--mirror", "ftp://localhost/"], "--mirror 'ftp://localhost/'"
+    ),
+    (["devices", "--device", "1:"], "--device: '1:'"),
+    (["check", "--json", "yes"], "'yes'"),
+  ])
+  func wrongCommandLines(arguments: [String], words: String) async throws {
+    // Nothing here may come so far as to need a device.
+    expectFailure(try await Tool.run(arguments), status: 64, words)
+  }
+
+  @Test func aBadDefaultDeviceIsNamedByItsVariable() async throws {
+    let outcome = try await Tool.run(
+      "check", environment: ["SPARROW_DEVICE": "0:0:0"])
+    expectFailure(outcome, status: 64, "SPARROW_DEVICE: '0:0:0'")
+  }
+}
+
+@Suite struct HelpTests {
+  @Test(arguments: [
+    [], ["devices"], ["train"], ["evaluate"], ["encode"], ["reconstruct"], ["check"], ["bench"],
+    ["bench", "matmul"], ["bench", "train"], ["fetch"],
+  ])
+  func everyVerbHasHelp(command: [String]) async throws {
+    let outcome = try await Tool.run(command + ["--help"])
+    #expect(outcome.status == 0)
+    #expect(outcome.errors == "")
+    #expect(outcome.output.contains("USAGE: sparrow"))
+    let lines = outcome.output.split(separator: "\n")
+    if command != ["bench"] {
+      #expect(lines.contains { $0.hasPrefix("  sparrow \(command.joined(separator: " "))") })
+    }
+    // An example that is too long for a terminal is broken, and can no longer be copied.
+    #expect(!lines.contains { $0.hasPrefix("-") })
+    #expect(try await Tool.run(["help"] + command).output == outcome.output)
+  }
+
+  @Test func theVersionIsPrinted() async throws {
+    let outcome = try await Tool.run("--version")
+    #expect(outcome.status == 0)
+    #expect(outcome.output.contains(/^[0-9]+\.[0-9]+\.[0-9]+\n$/))
+  }
+
+  @Test(arguments: ["bash", "zsh", "fish"])
+  func completionsAreGenerated(shell: String) async throws {
+    let outcome = try await Tool.run("--generate-completion-script", shell)
+    #expect(outcome.status == 0)
+    for word in ["reconstruct", "learning-rate", "SPARROW".lowercased()] {
+      #expect(outcome.output.contains(word))
+    }
+  }
+}
