@@ -57,7 +57,7 @@ package final class TestBench<B: Backend> {
   }
 
   /// A tensor that the operation updates.
-  package func inout_<Element: CanaryScalar>(
+  package func updated<Element: CanaryScalar>(
     _ values: [Element], _ shape: Shape, name: String
   ) throws -> Tensor<B.Storage, Element> {
     try place(values, shape, name: name)

@@ -163,9 +163,9 @@ struct AdamCase: OperationCase {
     // Padding of the arena: all zero, and must stay zero rather than become 0/0.
     (p[count - 1], g[count - 1], m[count - 1], v[count - 1]) = (0, 0, 0, 0)
     let step = AdamStep(step: step, learningRate: 1e-3)
-    let parameters = try bench.inout_(p, [count], name: "p")
-    let first = try bench.inout_(m, [count], name: "m")
-    let second = try bench.inout_(v, [count], name: "v")
+    let parameters = try bench.updated(p, [count], name: "p")
+    let first = try bench.updated(m, [count], name: "m")
+    let second = try bench.updated(v, [count], name: "v")
     try bench.backend.adam(
       parameters: parameters, gradients: bench.input(g, [count], name: "g"), firstMoment: first,
       secondMoment: second, step: step)
@@ -214,7 +214,7 @@ struct CountCase: OperationCase {
     var inputs = Inputs("count \(label)")
     let z = inputs.code(batch * latents)
     let before = inputs.order(latents, below: 1000)
-    let counts = try bench.inout_(before, [latents], name: "counts")
+    let counts = try bench.updated(before, [latents], name: "counts")
     try bench.backend.countNonzero(
       bench.input(z, [batch, latents], name: "z"), accumulatingInto: counts)
     try bench.expect("counts", counts, Oracle.countNonzero(z, counts: before))
