@@ -2,7 +2,7 @@
 # a line or two over `swift` and `sparrow`.
 
 # Variables to set on the command line, as in `make demo DEMO_EPOCHS=50 DEVICE=gpu`:
-DEMO_EPOCHS ?= 20#        epochs of the demonstration
+DEMO_EPOCHS ?= 100#        epochs of the demonstration
 DEVICE      ?= auto#      the OpenCL device it trains on (see `sparrow devices`)
 BENCH       ?=#           arguments of `make bench` (see `Benchmarks/run.sh --help`)
 CONFORMANCE ?=#           arguments of `make conformance`: which implementations, default all

@@ -48,12 +48,12 @@ reasons=()
 failures=0
 skipped=0
 
-# row NAME VERSION VERDICT CASES SECONDS
-row() { rows+=("$(printf '%-10s %-24s %-28s %7s %8s' "$@")"); }
+# row NAME LAYOUT VERSION VERDICT CASES SECONDS
+row() { rows+=("$(printf '%-10s %-7s %-24s %-28s %7s %8s' "$@")"); }
 
 not_run() {
   reasons+=("$1 was not run: $2")
-  row "$1" - "not run, see below" - -
+  row "$1" - - "not run, see below" - -
   skipped=$((skipped + 1))
 }
 
@@ -92,10 +92,8 @@ EOF
 # check NAME COMMAND...: probes the implementation, then runs `sparrow check` under COMMAND (which
 # may be empty) and appends a row.
 check() {
-  local name=$1 version start seconds status verdict
+  local name=$1 version layout
   shift
-  local -a check=("$sparrow" check --device 0:0 --json)
-  [ "$name" != oclgrind ] || check+=(--quick)
 
   # A kernel of three lines first: a runtime that fails this says nothing about Sparrow.
   if ! in_environment "$name" "$@" "$probe" --run >"$work/$name-probe.txt" 2>&1; then
@@ -104,11 +102,22 @@ check() {
   fi
   version=$(grep -m 1 '^0:0' "$work/$name-probe.txt" | cut -f 4)
 
-  say "checking $name ($version)"
-  local log=$work/oclgrind.log
+  # Both layouts of the kernels: whichever the device would not use by default must be right too.
+  for layout in cpu gpu; do check_layout "$name" "$layout" "$version" "$@"; done
+}
+
+# check_layout NAME LAYOUT VERSION COMMAND...: runs `sparrow check` and appends a row.
+check_layout() {
+  local name=$1 layout=$2 version=$3 start seconds status verdict
+  shift 3
+  local -a check=("$sparrow" check --device 0:0 --json --layout "$layout")
+  [ "$name" != oclgrind ] || check+=(--quick)
+
+  say "checking $name, $layout layout ($version)"
+  local log=$work/oclgrind.log file=$work/$name-$layout
   rm -f "$log"
   start=$SECONDS
-  in_environment "$name" "$@" "${check[@]}" >"$work/$name.json" 2>"$work/$name.err"
+  in_environment "$name" "$@" "${check[@]}" >"$file.json" 2>"$file.err"
   status=$?
   seconds=$((SECONDS - start))
   verdict=clean
@@ -123,14 +132,14 @@ check() {
   fi
   if [ "$verdict" != clean ]; then
     failures=$((failures + 1))
-    say "$name failed. The end of its messages (all: .build-conformance/$name.err):"
-    tail -n 20 "$work/$name.err"
+    say "$name failed. The end of its messages (all: $file.err):"
+    tail -n 20 "$file.err"
     if [ -s "$log" ]; then
       say "The start of Oclgrind's reports (all: .build-conformance/oclgrind.log):"
       head -n 40 "$log"
     fi
   fi
-  row "$name" "$version" "$verdict" "$(count_cases "$work/$name.json")" "$seconds"
+  row "$name" "$layout" "$version" "$verdict" "$(count_cases "$file.json")" "$seconds"
 }
 
 # install_for NAME PACKAGE...: in a subshell, since what cannot be installed ends the script there,
@@ -189,7 +198,7 @@ check_oclgrind() {
 for name in "${wanted[@]}"; do "check_$name"; done
 
 echo
-printf '%-10s %-24s %-28s %7s %8s\n' implementation version verdict cases seconds
+printf '%-10s %-7s %-24s %-28s %7s %8s\n' driver layout version verdict cases seconds
 printf '%s\n' "${rows[@]}"
 [ $skipped -eq 0 ] || printf '%s\n' "${reasons[@]}"
 [ $failures -eq 0 ] || exit 1

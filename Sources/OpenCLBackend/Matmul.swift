@@ -8,7 +8,7 @@ extension OpenCLBackend {
   ) throws {
     let shape = MatmulShape(a, b, into: c, epilogue: epilogue)
     guard c.count > 0 else { return }
-    let variant = try matmulPlanner.variant(for: shape, on: self)
+    let variant = try matmulVariant ?? matmulPlanner.variant(for: shape, on: self)
     try launchMatmul(variant, shape, a.tensor, b.tensor, into: c, epilogue: epilogue)
   }
 

@@ -15,6 +15,8 @@ package final class OpenCLBackend: Backend {
   let queue: CommandQueue
   let library: KernelLibrary
   let matmulPlanner: MatmulPlanner
+  /// The variant that every product uses; by the planner's choice when nil. For checks of each.
+  package var matmulVariant: MatmulVariant?
   /// Where event times are collected, if they are.
   package let profile: OperationProfile?
 

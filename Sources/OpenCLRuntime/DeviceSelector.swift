@@ -170,7 +170,8 @@ package enum DeviceSelector: Sendable, Equatable {
     if matches.isEmpty {
       matches = devices.indices.filter { index in
         let device = devices[index]
-        return [device.name, device.vendor, device.platformName].contains {
+        // PoCL names itself in its version only.
+        return [device.name, device.vendor, device.platformName, device.platformVersion].contains {
           $0.lowercased().contains(wanted)
         }
       }

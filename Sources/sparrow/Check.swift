@@ -9,6 +9,8 @@ import ReferenceBackend
 import Training
 import Verification
 
+extension DeviceFamily: ExpressibleByArgument {}
+
 struct Check: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Compare a device with the reference, operation by operation and in training.",
@@ -23,10 +25,17 @@ struct Check: ParsableCommand {
         sparrow check
         sparrow check --device gpu --verbose
         sparrow check --device 0:0 --quick --json
+        sparrow check --layout gpu
       """)
 
   @OptionGroup var device: DeviceOptions
   @Flag(help: "Small shapes only, and no training: for slow simulators.") var quick = false
+  @Option(
+    help: ArgumentHelp(
+      "The kernels' layout: cpu or gpu; the one that suits the device by default.",
+      discussion: "Both layouts must be right on every device; only one is fast.",
+      valueName: "layout"))
+  var layout: DeviceFamily?
   @Flag(help: "A row for every case instead of one for each operation.") var verbose = false
   @OptionGroup var json: JSONOption
 
@@ -44,7 +53,7 @@ struct Check: ParsableCommand {
   }
 
   func run() throws {
-    let outcome = try device.run(Job(quick: quick))
+    let outcome = try outcome()
     if json.isOn {
       try Console.result(
         json: Output(
@@ -54,6 +63,21 @@ struct Check: ParsableCommand {
       try show(outcome)
     }
     if !outcome.failures.isEmpty { throw ExitCode(1) }
+  }
+
+  private func outcome() throws -> Outcome {
+    let job = Job(quick: quick)
+    guard let device = try device.choose() else {
+      guard layout == nil else {
+        throw ValidationError("--layout: the reference has no kernels to lay out")
+      }
+      return try job.run(on: ReferenceBackend())
+    }
+    let backend = try OpenCLBackend(device: device, family: layout)
+    let outcome = try job.run(on: backend)
+    return Outcome(
+      device: "\(outcome.device), \(backend.family.rawValue) layout",
+      rows: outcome.rows + (try job.variants(of: backend)))
   }
 
   private struct Output: Encodable {
@@ -105,8 +129,23 @@ struct Check: ParsableCommand {
     return result
   }
 
-  private struct Job: BackendTask {
+  private struct Job {
     let quick: Bool
+
+    /// The products once more with each of the tiles that tuning may choose from.
+    func variants(of backend: OpenCLBackend) throws -> [Row] {
+      defer { backend.matmulVariant = nil }
+      return try MatmulVariant.all(for: backend.family).flatMap { variant in
+        backend.matmulVariant = variant
+        return try OperationCases.all(quick ? .quick : .full).filter { $0.operation == "matmul" }
+          .map { operation in
+            let report = try operation.report(on: backend)
+            return Row(
+              operation: "matmul, \(variant.name)", shape: report.label,
+              tier: report.tier.rawValue, report.comparison)
+          }
+      }
+    }
 
     func run<B: Backend>(on backend: B) throws -> Outcome {
       var rows: [Row] = []
