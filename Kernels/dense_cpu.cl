@@ -1,16 +1,17 @@
 /* Several matrix products in one launch for CPU devices, where each launch costs
  * as much as a small product.  Append to matmul_block.cl.
  *
- * Both kernels take up to four products; slots that are not used get any buffer.
- * Local size 1, no barriers.
+ * Every kernel takes up to four products; slots that are not used get any buffer.
+ * Local size 1, no barriers; blocks are drawn by ticket, so that the global size
+ * is min(compute units, blocks).
  */
 
 /* Consecutive dense layers, forward (CHAIN_EPILOGUE 1) or backward (2, with
  * TRANSPOSE_B):
  *     y_i = epilogue(op(B_i) y_(i-1)),  y_0 = x [M, K],  y_i [M, n_i]
  * where extra_i is the bias or the outputs at which the derivative is taken.
- * A work-item takes `blockRows` rows through all layers, since rows do not
- * depend on each other: global size ceil(M / blockRows).
+ * A block is `blockRows` rows, which go through all layers together, since rows
+ * do not depend on each other.
  */
 #if defined(CHAIN_EPILOGUE)
 #define CHAIN_LAYER(i)                                                         \
@@ -22,11 +23,8 @@
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void denseChain(global const float *x, const uint xOffset, CHAIN_LAYER(0), CHAIN_LAYER(1),
                 CHAIN_LAYER(2), CHAIN_LAYER(3), const uint layers, const uint M, const uint K,
-                const uint blockRows)
+                const uint blockRows, volatile global uint *tickets)
 {
-    const uint mFirst = (uint)get_global_id(0) * blockRows;
-    if (mFirst >= M)
-        return;
     global const float *const bs[4] = {b0 + b0Offset, b1 + b1Offset, b2 + b2Offset, b3 + b3Offset};
     global const float *const extras[4] = {extra0 + extra0Offset, extra1 + extra1Offset,
                                            extra2 + extra2Offset, extra3 + extra3Offset};
@@ -34,23 +32,26 @@ void denseChain(global const float *x, const uint xOffset, CHAIN_LAYER(0), CHAIN
     const uint widths[4] = {n0, n1, n2, n3};
     const int activations[4] = {activation0, activation1, activation2, activation3};
 
-    global const float *a = x + xOffset;
-    uint depth = K;
-    for (uint layer = 0; layer < layers; layer++) {
-        matmulBlock(a, bs[layer], ys[layer], extras[layer], ys[layer], M, widths[layer], depth,
-                    mFirst, mFirst + min(M - mFirst, blockRows), 0, widths[layer],
-                    CHAIN_EPILOGUE, activations[layer]);
-        a = ys[layer];
-        depth = widths[layer];
+    FOR_EACH_TICKET(block, (M + blockRows - 1) / blockRows) {
+        const uint mFirst = block * blockRows;
+        const uint mLast = mFirst + min(M - mFirst, blockRows);
+        global const float *a = x + xOffset;
+        uint depth = K;
+        for (uint layer = 0; layer < layers; layer++) {
+            matmulBlock(a, bs[layer], ys[layer], extras[layer], ys[layer], M, widths[layer], depth,
+                        mFirst, mLast, 0, widths[layer], CHAIN_EPILOGUE, activations[layer]);
+            a = ys[layer];
+            depth = widths[layer];
+        }
     }
+    RETURN_TICKETS
 }
 #endif
 
 /* Forward through consecutive dense layers, the reconstruction loss, and the way
  * back: what `denseChain` (forward), the loss and `denseChain` (backward) give one
  * after another, with the rows of a block still in the cache.  Needs
- * matmulBlockTransposed and loss_row.cl as well.
- * Global size ceil(M / blockRows).
+ * matmulBlockTransposed and loss_row.cl as well.  A block is `blockRows` rows.
  */
 #if defined(PASS)
 #define PASS_LAYER(d, i)                                                       \
@@ -76,43 +77,44 @@ void densePass(global const float *x, const uint xOffset, PASS_LAYERS(f),
                const uint latents, const float scale, global float *gradient,
                const uint gradientOffset, global float *rowError, const uint rowErrorOffset,
                global float *rowL0, const uint rowL0Offset, PASS_LAYERS(r),
-               const uint backwardLayers, const uint M, const uint K, const uint blockRows)
+               const uint backwardLayers, const uint M, const uint K, const uint blockRows,
+               volatile global uint *tickets)
 {
-    const uint mFirst = (uint)get_global_id(0) * blockRows;
-    if (mFirst >= M)
-        return;
-    const uint mLast = mFirst + min(M - mFirst, blockRows);
     PASS_ARRAYS(f)
     PASS_ARRAYS(r)
 
-    global const float *a = x + xOffset;
-    uint depth = K;
-    for (uint layer = 0; layer < forwardLayers; layer++) {
-        matmulBlock(a, fbs[layer], fys[layer], fes[layer], fys[layer], M, fns[layer], depth,
-                    mFirst, mLast, 0, fns[layer], 1, fas[layer]);
-        a = fys[layer];
-        depth = fns[layer];
+    FOR_EACH_TICKET(block, (M + blockRows - 1) / blockRows) {
+        const uint mFirst = block * blockRows;
+        const uint mLast = mFirst + min(M - mFirst, blockRows);
+        global const float *a = x + xOffset;
+        uint depth = K;
+        for (uint layer = 0; layer < forwardLayers; layer++) {
+            matmulBlock(a, fbs[layer], fys[layer], fes[layer], fys[layer], M, fns[layer], depth,
+                        mFirst, mLast, 0, fns[layer], 1, fas[layer]);
+            a = fys[layer];
+            depth = fns[layer];
+        }
+        for (uint row = mFirst; row < mLast; row++)
+            reconstructionLossOfRow(
+                a + (size_t)row * depth, target + targetOffset + (size_t)row * depth, activation,
+                z + zOffset + (size_t)row * latents, scale,
+                gradient + gradientOffset + (size_t)row * depth, rowError + rowErrorOffset + row,
+                rowL0 + rowL0Offset + row, depth, latents);
+        a = gradient + gradientOffset;
+        for (uint layer = 0; layer < backwardLayers; layer++) {
+            matmulBlockTransposed(a, rbs[layer], rys[layer], res[layer], rys[layer], M, rns[layer],
+                                  depth, mFirst, mLast, 0, rns[layer], 2, ras[layer]);
+            a = rys[layer];
+            depth = rns[layer];
+        }
     }
-    for (uint row = mFirst; row < mLast; row++)
-        reconstructionLossOfRow(a + (size_t)row * depth, target + targetOffset + (size_t)row * depth,
-                                activation, z + zOffset + (size_t)row * latents, scale,
-                                gradient + gradientOffset + (size_t)row * depth,
-                                rowError + rowErrorOffset + row, rowL0 + rowL0Offset + row,
-                                depth, latents);
-    a = gradient + gradientOffset;
-    for (uint layer = 0; layer < backwardLayers; layer++) {
-        matmulBlockTransposed(a, rbs[layer], rys[layer], res[layer], rys[layer], M, rns[layer],
-                              depth, mFirst, mLast, 0, rns[layer], 2, ras[layer]);
-        a = rys[layer];
-        depth = rns[layer];
-    }
+    RETURN_TICKETS
 }
 #endif
 
 /* Independent products with column sums (epilogue 3; with TRANSPOSE_A the
  * gradients of dense layers): C_i = op(A_i) B_i and sums_i.
- * A work-item takes one block of MB x 16 of one product:
- *     global size = sum over i of ceil(M_i / MB) * ceil(N_i / 16).
+ * A block is MB x 16 of one product.
  */
 #if defined(GROUP_PRODUCTS)
 #define GROUP_PRODUCT(i)                                                       \
@@ -124,7 +126,7 @@ void densePass(global const float *x, const uint xOffset, PASS_LAYERS(f),
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void denseGroup(GROUP_PRODUCT(0), GROUP_PRODUCT(1), GROUP_PRODUCT(2), GROUP_PRODUCT(3),
-                const uint products)
+                const uint products, volatile global uint *tickets)
 {
     global const float *const as[4] = {a0 + a0Offset, a1 + a1Offset, a2 + a2Offset, a3 + a3Offset};
     global const float *const bs[4] = {b0 + b0Offset, b1 + b1Offset, b2 + b2Offset, b3 + b3Offset};
@@ -135,19 +137,26 @@ void denseGroup(GROUP_PRODUCT(0), GROUP_PRODUCT(1), GROUP_PRODUCT(2), GROUP_PROD
     const uint columns[4] = {N0, N1, N2, N3};
     const uint depths[4] = {K0, K1, K2, K3};
 
-    uint block = get_global_id(0);
-    for (uint i = 0; i < products; i++) {
-        const uint across = (columns[i] + 15) / 16;
-        const uint blocks = across * ((rows[i] + MB - 1) / MB);
-        if (block < blocks) {
-            const uint mFirst = block / across * MB;
-            const uint nFirst = block % across * 16;
-            matmulBlock(as[i], bs[i], cs[i], cs[i], sums[i], rows[i], columns[i], depths[i],
-                        mFirst, mFirst + min(rows[i] - mFirst, (uint)MB),
-                        nFirst, nFirst + min(columns[i] - nFirst, 16u), 3, 0);
-            return;
+    uint blocks = 0;
+    for (uint i = 0; i < products; i++)
+        blocks += ((columns[i] + 15) / 16) * ((rows[i] + MB - 1) / MB);
+    FOR_EACH_TICKET(ticket, blocks) {
+        // Which product the block belongs to, and where in it.
+        uint i = 0, block = ticket;
+        uint across = (columns[0] + 15) / 16;
+        uint own = across * ((rows[0] + MB - 1) / MB);
+        while (block >= own) {
+            block -= own;
+            i++;
+            across = (columns[i] + 15) / 16;
+            own = across * ((rows[i] + MB - 1) / MB);
         }
-        block -= blocks;
+        const uint mFirst = block / across * MB;
+        const uint nFirst = block % across * 16;
+        matmulBlock(as[i], bs[i], cs[i], cs[i], sums[i], rows[i], columns[i], depths[i],
+                    mFirst, mFirst + min(rows[i] - mFirst, (uint)MB),
+                    nFirst, nFirst + min(columns[i] - nFirst, 16u), 3, 0);
     }
+    RETURN_TICKETS
 }
 #endif

@@ -1,9 +1,8 @@
 /* The matrix product for CPU devices.  Append to matmul_block.cl.
  *
- * Local size 1, no barriers.  Work-item (x, y) owns the block of C with rows
- * [y*MB, y*MB+MB) and columns [x*NB, x*NB+NB):
- *     global size = (ceil(N / NB), ceil(M / MB)), local size = (1, 1).
- * NB is a multiple of 16.
+ * Local size 1, no barriers.  The blocks of C of MB rows and NB columns, NB a
+ * multiple of 16, are drawn by ticket:
+ *     global size = min(compute units, ceil(M / MB) * ceil(N / NB)).
  */
 #ifndef NB
 #define NB 16
@@ -19,14 +18,16 @@ void matmul(global const float *restrict a, const uint aOffset,
             global const float *restrict extra, const uint extraOffset,
             global float *restrict columnSums, const uint columnSumsOffset,
             const uint M, const uint N, const uint K,
-            const int epilogue, const int activation)
+            const int epilogue, const int activation, volatile global uint *tickets)
 {
-    const uint mFirst = (uint)get_global_id(1) * MB;
-    const uint nFirst = (uint)get_global_id(0) * NB;
-    if (mFirst >= M || nFirst >= N)
-        return;
-    matmulBlock(a + aOffset, b + bOffset, c + cOffset, extra + extraOffset,
-                columnSums + columnSumsOffset, M, N, K,
-                mFirst, mFirst + min(M - mFirst, (uint)MB),
-                nFirst, nFirst + min(N - nFirst, (uint)NB), epilogue, activation);
+    const uint across = (N + NB - 1) / NB;
+    FOR_EACH_TICKET(block, across * ((M + MB - 1) / MB)) {
+        const uint mFirst = block / across * MB;
+        const uint nFirst = block % across * NB;
+        matmulBlock(a + aOffset, b + bOffset, c + cOffset, extra + extraOffset,
+                    columnSums + columnSumsOffset, M, N, K,
+                    mFirst, mFirst + min(M - mFirst, (uint)MB),
+                    nFirst, nFirst + min(N - nFirst, (uint)NB), epilogue, activation);
+    }
+    RETURN_TICKETS
 }

@@ -68,9 +68,9 @@ extension OpenCLBackend {
     try arguments.add(rows)
     try arguments.add(x.shape[1])
     try arguments.add(blockRows)
-    try launch(
-      kernel, as: isBackward ? "denseBackward" : "denseForward",
-      global: ((rows + blockRows - 1) / blockRows, 1), local: (1, 1))
+    try launchByTicket(
+      kernel, &arguments, as: isBackward ? "denseBackward" : "denseForward",
+      blocks: (rows + blockRows - 1) / blockRows)
   }
 
   private func checkChain(
@@ -88,10 +88,10 @@ extension OpenCLBackend {
     }
   }
 
-  /// Two blocks for each compute unit, of whole register tiles of six rows.
+  /// Two blocks for each compute unit and a rest, of whole register tiles of six rows: fewer would leave a
+  /// core that is late waited for, more would pack the weights more often.
   private func blockRows(_ rows: Int) -> Int {
-    let blocks = 2 * device.computeUnits
-    return max(6, ((rows + blocks - 1) / blocks + 5) / 6 * 6)
+    max(6, rows / (2 * device.computeUnits) / 6 * 6)
   }
 
   /// The slots of a chain and how many are used; with none, `filler` stands in.
@@ -145,9 +145,9 @@ extension OpenCLBackend {
     try arguments.add(shape.batch)
     try arguments.add(x.shape[1])
     try arguments.add(blockRows)
-    try launch(
-      kernel, as: "densePass", global: ((shape.batch + blockRows - 1) / blockRows, 1),
-      local: (1, 1))
+    try launchByTicket(
+      kernel, &arguments, as: "densePass",
+      blocks: (shape.batch + blockRows - 1) / blockRows)
   }
 
   package func denseGradients(_ layers: [DenseGradient<Storage>]) throws {
@@ -164,9 +164,7 @@ extension OpenCLBackend {
   }
 
   private func launchGroup(_ layers: [DenseGradient<Storage>]) throws {
-    // Blocks of about the same work in all products: PoCL hands the first thread half of all
-    // work-groups at once.
-    let blockRows = 66
+    let blockRows = 132
     let kernel = try library.kernel(
       "denseGroup", from: .denseCPU, ["GROUP_PRODUCTS": 1, "TRANSPOSE_A": 1, "MB": blockRows])
     var arguments = Arguments(kernel)
@@ -188,6 +186,6 @@ extension OpenCLBackend {
       }
     }
     try arguments.add(layers.count)
-    try launch(kernel, as: "denseGradients", global: (blocks, 1), local: (1, 1))
+    try launchByTicket(kernel, &arguments, as: "denseGradients", blocks: blocks)
   }
 }

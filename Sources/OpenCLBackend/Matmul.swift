@@ -43,6 +43,11 @@ extension OpenCLBackend {
     try arguments.add(shape.k)
     try arguments.add(code)
     try arguments.add(activation.code)
+    if variant.source == .matmulCPU {
+      try launchByTicket(
+        kernel, &arguments, as: "matmul \(shape)", blocks: variant.groups(for: shape))
+      return
+    }
     let columns = (shape.n + variant.blockColumns - 1) / variant.blockColumns
     let rows = (shape.m + variant.blockRows - 1) / variant.blockRows
     try launch(

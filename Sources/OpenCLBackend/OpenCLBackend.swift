@@ -14,6 +14,9 @@ package final class OpenCLBackend: Backend {
   let context: Context
   let queue: CommandQueue
   let library: KernelLibrary
+  /// Two zeros that kernels of the CPU family draw their blocks from and leave as zeros
+  /// (`Kernels/matmul_block.cl`). One pair serves all launches, since the queue is in order.
+  let tickets: Memory
   let matmulPlanner: MatmulPlanner
   /// The variant that every product uses; by the planner's choice when nil. For checks of each.
   package var matmulVariant: MatmulVariant?
@@ -35,6 +38,8 @@ package final class OpenCLBackend: Backend {
     context = try Context(device: device)
     queue = try CommandQueue(context: context, profiling: profiling)
     library = KernelLibrary(context: context, cache: cache)
+    tickets = try Memory(context: context, byteCount: 2 * MemoryLayout<UInt32>.stride)
+    try queue.fill(tickets, with: UInt32(0))
     profile = profiling ? OperationProfile() : nil
     matmulPlanner = MatmulPlanner(
       family: self.family, device: device.properties, tuning: tuning)
@@ -99,6 +104,15 @@ package final class OpenCLBackend: Backend {
     if let profile, let event { profile.add(label(), event) }
   }
 
+  /// Enqueues a kernel that draws `blocks` blocks by ticket, its last argument.
+  func launchByTicket(
+    _ kernel: Kernel, _ arguments: inout Arguments, as label: @autoclosure () -> String, blocks: Int
+  ) throws {
+    try arguments.add(tickets)
+    try launch(
+      kernel, as: label(), global: (min(device.computeUnits, blocks), 1), local: (1, 1))
+  }
+
   /// The kernel's work-group size in one dimension: the family's, or less where the kernel allows
   /// only that.
   func localSize(_ kernel: Kernel) -> Int { min(family.localSize, kernel.workGroupSizeLimit) }
@@ -119,6 +133,12 @@ struct Arguments {
     try kernel.set(index, tensor.storage)
     try kernel.set(index + 1, UInt32(tensor.offset))
     index += 2
+  }
+
+  /// A whole buffer.
+  mutating func add(_ memory: Memory) throws {
+    try kernel.set(index, memory)
+    index += 1
   }
 
   /// A count or a size; tensors have less than 2^32 elements.
