@@ -68,14 +68,20 @@ package struct AutoencoderConfiguration: Codable, Hashable, Sendable {
     return layout
   }
 
-  /// Weights uniform on +-sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010), biases zero: one
-  /// array in the order of `parameterLayout`, each layer from a random stream of its own.
+  /// Weights uniform on +-limit, biases zero: one array in the order of `parameterLayout`, each
+  /// layer from a random stream of its own.
+  ///
+  /// limit = sqrt(6 / inputs) for layers with ReLU (He et al. 2015), which loses fewer units to zero
+  /// in the first steps than sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010), the limit of the
+  /// others.
   package func initialParameters(seed: UInt64) -> [Float] {
     let layout = parameterLayout
     var values = [Float](repeating: 0, count: layout.count)
     for (index, slot) in layout.slots.enumerated() where slot.shape.rank == 2 {
       var generator = SplitMix64(seed: seed, stream: UInt64(index))
-      let limit = Float((6 / Double(slot.shape[0] + slot.shape[1])).squareRoot())
+      let fan =
+        activation(ofLayer: index / 2) == .relu ? slot.shape[0] : slot.shape[0] + slot.shape[1]
+      let limit = Float((6 / Double(fan)).squareRoot())
       for i in slot.offset..<slot.offset + slot.shape.count {
         values[i] = limit * (2 * generator.nextUniform() - 1)
       }

@@ -88,8 +88,8 @@ extension OpenCLBackend {
     }
   }
 
-  /// Two blocks for each compute unit and a rest, of whole register tiles of six rows: fewer would leave a
-  /// core that is late waited for, more would pack the weights more often.
+  /// Two blocks for each compute unit and a rest, of whole register tiles of six rows: with fewer,
+  /// the others wait for a core that is late; more of them pack the weights more often.
   private func blockRows(_ rows: Int) -> Int {
     max(6, rows / (2 * device.computeUnits) / 6 * 6)
   }

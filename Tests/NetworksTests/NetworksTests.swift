@@ -120,17 +120,21 @@ private struct DoubleAutoencoder {
     #expect(layout.count >= end)
   }
 
-  @Test func initialWeightsAreGlorotUniform() {
+  @Test func initialWeightsAreUniformWithinTheirLayersLimit() {
     let configuration = AutoencoderConfiguration.collapsed(inputs: 784)
     let values = configuration.initialParameters(seed: 3)
-    let first = configuration.parameterLayout.slots[0]
-    let weights = values[first.offset..<first.offset + first.shape.count].map(Double.init)
-    let limit = (6.0 / (784 + 64)).squareRoot()
-    let mean = weights.reduce(0, +) / Double(weights.count)
-    let variance = weights.reduce(0) { $0 + $1 * $1 } / Double(weights.count)
-    #expect(weights.allSatisfy { abs($0) <= limit * 1.000001 })
-    #expect(abs(mean) < limit / 100)
-    #expect(abs(variance / (limit * limit / 3) - 1) < 0.02)
+    // He's limit for a ReLU layer, Glorot's for the sigmoid at the end.
+    for (slot, limit) in [
+      (configuration.parameterLayout.slots[0], (6.0 / 784).squareRoot()),
+      (configuration.parameterLayout.slots[6], (6.0 / (64 + 784)).squareRoot()),
+    ] {
+      let weights = values[slot.offset..<slot.offset + slot.shape.count].map(Double.init)
+      let mean = weights.reduce(0, +) / Double(weights.count)
+      let variance = weights.reduce(0) { $0 + $1 * $1 } / Double(weights.count)
+      #expect(weights.allSatisfy { abs($0) <= limit * 1.000001 })
+      #expect(abs(mean) < limit / 100)
+      #expect(abs(variance / (limit * limit / 3) - 1) < 0.02)
+    }
     #expect(values == configuration.initialParameters(seed: 3))
     #expect(values != configuration.initialParameters(seed: 4))
     let bias = configuration.parameterLayout.slots[1]
