@@ -28,11 +28,11 @@
 #define LN2_HIGH    0.693359375f           /* 9 significant bits: n * it is exact */
 #define LN2_LOW     (-2.12194440e-4f)
 
-/* exp(x) for x <= 0 only, or NaN; results below 2^-125.4 are 0.
+/* exp(x) for x <= 0 only, or NaN; never below 2^-125.4, where the exact result
+ * would be subnormal or 0.
  *   x = n ln 2 + r, |r| <= ln 2 / 2;  e^r = 1 + r + r^2 p(r).
- * Arguments are clamped to where 2^n is a normal number, and what was below is
- * set to 0 at the end.  Both comparisons are false for NaN, which passes
- * through. */
+ * Arguments are clamped to where 2^n is a normal number.  The comparison is false
+ * for NaN, which passes through. */
 #define EXP_LOWEST (-86.9f)
 #define DEFINE_EXP_NON_POSITIVE(F, I, AS_I, AS_F)                              \
 inline F expNonPositive_##F(F x)                                               \
@@ -50,13 +50,12 @@ inline F expNonPositive_##F(F x)                                               \
     p = fma(p, r, (F)(5.0000001201e-1f));                                      \
     p = fma(p, r * r, r) + (F)(1.0f);                                          \
     const I whole = AS_I(t) - AS_I((F)(ROUND_MAGIC));                          \
-    const F y = p * AS_F((whole + 127) << 23);                                 \
-    return x < (F)(EXP_LOWEST) ? (F)(0.0f) : y;                                \
+    return p * AS_F((whole + 127) << 23);                                      \
 }
 
 /* sigmoid(x): z = exp(-|x|) never overflows; 1/(1+z) or z/(1+z). */
 #define DEFINE_SIGMOID(F)                                                      \
-F sigmoid_##F(F x)                                                      \
+inline F sigmoid_##F(F x)                                                    \
 {                                                                              \
     const F z = expNonPositive_##F(-fabs(x));                                  \
     return (x < (F)(0.0f) ? z : (F)(1.0f)) / ((F)(1.0f) + z);                  \

@@ -39,9 +39,11 @@ kernel void countNonzero(global const float *restrict z, const uint zOffset,
   counts += countsOffset;
 #if COLUMNS == 8
   if (first + 8 <= width) {
-    int8 count = 0;
-    for (uint i = 0; i < rows; ++i) count -= (vload8(0, z + (ulong)i * width + first) != 0.0f);
-    vstore8(vload8(0, counts + first) + as_uint8(count), 0, counts + first);
+    // In floats, exact up to 2^24 rows: see loss_row.cl.
+    float8 count = 0;
+    for (uint i = 0; i < rows; ++i)
+      count += vload8(0, z + (ulong)i * width + first) != 0.0f ? (float8)(1.0f) : (float8)(0.0f);
+    vstore8(vload8(0, counts + first) + convert_uint8(count), 0, counts + first);
     return;
   }
 #endif

@@ -30,12 +30,14 @@ inline void reconstructionLossOfRow(global const float *y, global const float *x
   const float2 sum2 = sum4.lo + sum4.hi;
   *rowError = sum2.x + sum2.y + rest;
 
-  // A comparison of vectors gives -1 where it holds.
-  int8 count8 = 0;
+  // Counted in floats, exact up to 2^24: widening a vector's comparison to integers is wrong in some
+  // OpenCL implementations (Oclgrind 21.10 gives 255 for true).
+  float8 count8 = 0;
   uint l = 0;
-  for (; l + 8 <= latents; l += 8) count8 -= (vload8(0, z + l) != 0.0f);
-  const int4 count4 = count8.lo + count8.hi;
-  int count = count4.x + count4.y + count4.z + count4.w;
+  for (; l + 8 <= latents; l += 8)
+    count8 += vload8(0, z + l) != 0.0f ? (float8)(1.0f) : (float8)(0.0f);
+  const float4 count4 = count8.lo + count8.hi;
+  int count = (int)(count4.x + count4.y + count4.z + count4.w);
   for (; l < latents; ++l) count += z[l] != 0.0f;
   *rowL0 = (float)count;
 }
