@@ -6,36 +6,7 @@
 /// an input or another output unless the operation says so. Sums may be formed in any order that is
 /// fixed for the backend and the shape: the same call on the same device gives the same bits.
 /// Shapes are checked with `precondition`: a wrong shape is a programmer's error.
-package protocol Backend: AnyObject {
-  associatedtype Storage: AnyObject
-  typealias Floats = Tensor<Storage, Float>
-  typealias Bytes = Tensor<Storage, UInt8>
-  typealias Indices = Tensor<Storage, UInt32>
-
-  /// What runs the operations, for a person to read.
-  var name: String { get }
-
-  // MARK: Memory
-
-  /// Memory for one tensor; its contents are unspecified.
-  /// - Throws: when the memory cannot be had, with what was asked and what there is.
-  func allocate<Element: Scalar>(_ shape: Shape, of type: Element.Type) throws
-    -> Tensor<Storage, Element>
-
-  /// Copies `values` into the tensor, without waiting.
-  func upload<Element: Scalar>(_ values: [Element], into tensor: Tensor<Storage, Element>) throws
-
-  /// The tensor's values, after waiting for everything before.
-  func download<Element: Scalar>(_ tensor: Tensor<Storage, Element>) throws -> [Element]
-
-  /// Starts copying the tensor's values to the host, without waiting.
-  func beginDownload(_ tensor: Floats) throws -> any PendingDownload
-
-  /// Waits until every operation so far has taken effect.
-  func finish() throws
-
-  // MARK: Operations
-
+package protocol Backend: BackendMemory {
   /// y_i = value
   func fill(_ y: Floats, with value: Float) throws
 
@@ -118,14 +89,6 @@ package protocol Backend: AnyObject {
   ///
   /// Shapes: z `[B, L]`, counts `[L]`.
   func countNonzero(_ z: Floats, accumulatingInto counts: Indices) throws
-}
-
-/// Values on their way from the device.
-package protocol PendingDownload: AnyObject {
-  /// Whether `wait` would return at once.
-  var isComplete: Bool { get throws }
-  /// The values, after waiting for them.
-  func wait() throws -> [Float]
 }
 
 /// A matrix as it enters a product.

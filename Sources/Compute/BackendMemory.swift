@@ -1,0 +1,35 @@
+/// What every backend does with memory: tensors come from it, go to it and return to the host.
+package protocol BackendMemory: AnyObject {
+  associatedtype Storage: AnyObject
+  typealias Floats = Tensor<Storage, Float>
+  typealias Bytes = Tensor<Storage, UInt8>
+  typealias Indices = Tensor<Storage, UInt32>
+
+  /// What runs the operations, for a person to read.
+  var name: String { get }
+
+  /// Memory for one tensor; its contents are unspecified.
+  /// - Throws: when the memory cannot be had, with what was asked and what there is.
+  func allocate<Element: Scalar>(_ shape: Shape, of type: Element.Type) throws
+    -> Tensor<Storage, Element>
+
+  /// Copies `values` into the tensor, without waiting.
+  func upload<Element: Scalar>(_ values: [Element], into tensor: Tensor<Storage, Element>) throws
+
+  /// The tensor's values, after waiting for everything before.
+  func download<Element: Scalar>(_ tensor: Tensor<Storage, Element>) throws -> [Element]
+
+  /// Starts copying the tensor's values to the host, without waiting.
+  func beginDownload(_ tensor: Floats) throws -> any PendingDownload
+
+  /// Waits until every operation so far has taken effect.
+  func finish() throws
+}
+
+/// Values on their way from the device.
+package protocol PendingDownload: AnyObject {
+  /// Whether `wait` would return at once.
+  var isComplete: Bool { get throws }
+  /// The values, after waiting for them.
+  func wait() throws -> [Float]
+}
