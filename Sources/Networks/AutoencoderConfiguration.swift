@@ -1,11 +1,15 @@
 import Compute
 import RandomNumbers
 
-/// The shape of a dense autoencoder z = f_E(x), xhat = f_D(z).
+/// The shape of an autoencoder z = f_E(x), xhat = f_D(z).
 ///
-/// Every layer computes f(x W + b) with W `[inputs, outputs]`; hidden layers and the code use
-/// `hiddenActivation`, the last layer `outputActivation`.
-package struct AutoencoderConfiguration: Codable, Hashable, Sendable {
+/// Every layer computes f(x W + b); hidden layers use `hiddenActivation`, the last layer
+/// `outputActivation`, and the last encoder layer's pre-activations pass through `code`.
+///
+/// W is `[inputs, outputs]`, except the encoder's weight of a network with one encoder and one
+/// decoder layer: there it is `[latents, inputs]`, a row for each latent as in the decoder, so that
+/// sparse arithmetic touches the rows of active latents alone.
+package struct AutoencoderConfiguration: Hashable, Sendable {
   /// The widths from the input over the code to the reconstruction, for example
   /// 784, 64, 64, 64, 784. The first and the last are equal.
   package var widths: [Int]
@@ -13,30 +17,59 @@ package struct AutoencoderConfiguration: Codable, Hashable, Sendable {
   package var encoderLayers: Int
   package var hiddenActivation: Activation
   package var outputActivation: Activation
+  package var code: Code
+  /// Whether the rows of the first decoder layer's weight, one for each latent, are kept at norm 1.
+  package var unitNormDecoder: Bool
+  /// Whether the mean image of the training set is taken off the input; the reconstruction is then
+  /// of the centred input as well.
+  package var centredInput: Bool
 
   package init(
     widths: [Int], encoderLayers: Int, hiddenActivation: Activation = .relu,
-    outputActivation: Activation = .sigmoid
+    outputActivation: Activation = .sigmoid, code: Code = .relu, unitNormDecoder: Bool = false,
+    centredInput: Bool = false
   ) {
     self.widths = widths
     self.encoderLayers = encoderLayers
     self.hiddenActivation = hiddenActivation
     self.outputActivation = outputActivation
+    self.code = code
+    self.unitNormDecoder = unitNormDecoder
+    self.centredInput = centredInput
   }
 
   /// The founding document's collapsed autoencoder: dense inputs-64-64 (ReLU) encodes,
   /// 64-64-inputs (ReLU, sigmoid) decodes.
-  package static func collapsed(inputs: Int, latents: Int = 64) -> AutoencoderConfiguration {
+  package static func collapsed(
+    inputs: Int, latents: Int = 64, code: Code = .relu
+  ) -> AutoencoderConfiguration {
     AutoencoderConfiguration(
-      widths: [inputs, latents, latents, latents, inputs], encoderLayers: 2)
+      widths: [inputs, latents, latents, latents, inputs], encoderLayers: 2, code: code,
+      unitNormDecoder: code == .l1)
+  }
+
+  /// A dictionary: z = code((x - mean) E^T + b), xhat = z D + c + mean, the rows of D at norm 1 and
+  /// E starting as D.
+  package static func dictionary(
+    inputs: Int, latents: Int, code: Code
+  ) -> AutoencoderConfiguration {
+    AutoencoderConfiguration(
+      widths: [inputs, latents, inputs], encoderLayers: 1, outputActivation: .identity, code: code,
+      unitNormDecoder: true, centredInput: true)
   }
 
   package var inputs: Int { widths[0] }
   package var latents: Int { widths[encoderLayers] }
   package var layerCount: Int { widths.count - 1 }
+  /// Whether the encoder's weight has a row for each latent.
+  package var isDictionary: Bool { layerCount == 2 }
 
+  /// Of the code's layer it is what turns pre-activations into the code where `code.isPlain`, and
+  /// the identity elsewhere.
   package func activation(ofLayer layer: Int) -> Activation {
-    layer == layerCount - 1 ? outputActivation : hiddenActivation
+    if layer == layerCount - 1 { return outputActivation }
+    if layer == encoderLayers - 1 { return code.isPlain ? .relu : .identity }
+    return hiddenActivation
   }
 
   /// What is wrong with it, as one line, or nil: for configurations that come from a file.
@@ -47,6 +80,7 @@ package struct AutoencoderConfiguration: Codable, Hashable, Sendable {
     if encoderLayers < 1 || encoderLayers >= layerCount {
       return "\(encoderLayers) encoder layers of \(layerCount)"
     }
+    if let problem = code.problem(latents: latents) { return problem }
     let parameters = zip(widths, widths.dropFirst()).reduce(0.0) {
       $0 + Double($1.0) * Double($1.1)
     }
@@ -58,34 +92,71 @@ package struct AutoencoderConfiguration: Codable, Hashable, Sendable {
     layer < encoderLayers ? "encoder.\(layer)" : "decoder.\(layer - encoderLayers)"
   }
 
-  /// Weight and bias of each layer, in order.
+  /// Weight and bias of each layer, in order, then the code's own parameters and the input's mean.
   package var parameterLayout: ParameterLayout {
     var layout = ParameterLayout()
     for layer in 0..<layerCount {
-      layout.append("\(name(ofLayer: layer)).weight", [widths[layer], widths[layer + 1]])
+      let shape: Shape = [widths[layer], widths[layer + 1]]
+      layout.append(
+        "\(name(ofLayer: layer)).weight",
+        isDictionary && layer == 0 ? [shape[1], shape[0]] : shape)
       layout.append("\(name(ofLayer: layer)).bias", [widths[layer + 1]])
     }
+    for name in codeParameters { layout.append(name, [code.count == nil ? latents : 1]) }
+    if centredInput { layout.append(Self.inputMean, [inputs]) }
     return layout
   }
 
-  /// Weights uniform on +-limit, biases zero: one array in the order of `parameterLayout`, each
-  /// layer from a random stream of its own.
-  ///
-  /// limit = sqrt(6 / inputs) for layers with ReLU (He et al. 2015), which loses fewer units to zero
-  /// in the first steps than sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010), the limit of the
-  /// others.
-  package func initialParameters(seed: UInt64) -> [Float] {
-    let layout = parameterLayout
-    var values = [Float](repeating: 0, count: layout.count)
-    for (index, slot) in layout.slots.enumerated() where slot.shape.rank == 2 {
-      var generator = SplitMix64(seed: seed, stream: UInt64(index))
-      let fan =
-        activation(ofLayer: index / 2) == .relu ? slot.shape[0] : slot.shape[0] + slot.shape[1]
-      let limit = Float((6 / Double(fan)).squareRoot())
-      for i in slot.offset..<slot.offset + slot.shape.count {
-        values[i] = limit * (2 * generator.nextUniform() - 1)
-      }
+  static let threshold = "code.threshold"
+  static let gateSlope = "code.gate_slope"
+  static let gateOffset = "code.gate_offset"
+  static let inputMean = "input.mean"
+
+  /// The names of the code's own parameters: a threshold for each latent of a JumpReLU, one for all
+  /// of a BatchTopK, which is the mean over the batches and not trained; slope and offset of the
+  /// gates' ln alpha of a hard concrete code.
+  private var codeParameters: [String] {
+    switch code {
+    case .relu, .topK, .l1: []
+    case .batchTopK, .jumpReLU: [Self.threshold]
+    case .hardConcrete: [Self.gateSlope, Self.gateOffset]
     }
-    return values
   }
+}
+
+extension AutoencoderConfiguration: Codable {
+  private enum CodingKeys: String, CodingKey {
+    case widths, encoderLayers, hiddenActivation, outputActivation, code, unitNormDecoder
+    case centredInput
+  }
+
+  /// Models of before there were codes lack the last three.
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    widths = try values.decode([Int].self, forKey: .widths)
+    encoderLayers = try values.decode(Int.self, forKey: .encoderLayers)
+    hiddenActivation = try values.decode(Activation.self, forKey: .hiddenActivation)
+    outputActivation = try values.decode(Activation.self, forKey: .outputActivation)
+    code = try values.decodeIfPresent(Code.self, forKey: .code) ?? .relu
+    unitNormDecoder = try values.decodeIfPresent(Bool.self, forKey: .unitNormDecoder) ?? false
+    centredInput = try values.decodeIfPresent(Bool.self, forKey: .centredInput) ?? false
+  }
+}
+
+extension AutoencoderConfiguration {
+  /// Whether the code can be computed with at its kept entries alone.
+  package var allowsSparseArithmetic: Bool {
+    if case .topK = code { return isDictionary }
+    return false
+  }
+
+  /// Sparse where the code allows it and few enough of the latents are kept: the crossover was
+  /// measured on a CPU device, see `Benchmarks`.
+  package var fasterArithmetic: CodeArithmetic {
+    guard allowsSparseArithmetic, let k = code.count else { return .dense }
+    return latents >= Self.crossover * k ? .sparse : .dense
+  }
+
+  /// Latents for each kept one from which on sparse arithmetic is faster.
+  private static let crossover = 8
 }

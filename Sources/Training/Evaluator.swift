@@ -60,10 +60,21 @@ package final class Evaluator<B: Backend> {
   package init(_ network: Autoencoder<B>, batchSize: Int = 256) throws {
     self.network = network
     backend = network.backend
-    workspace = try Workspace(network.configuration, batch: batchSize, on: backend)
+    workspace = try Workspace(
+      network.configuration, batch: batchSize, arithmetic: network.configuration.fasterArithmetic,
+      on: backend)
   }
 
   package func download(_ tensor: B.Floats) throws -> [Float] { try backend.download(tensor) }
+
+  /// The batch's reconstructions in the units of the normalised input, where that is centred too:
+  /// `[batch, inputs]`.
+  package func reconstruction(of batch: Workspace<B>) throws -> [Float] {
+    let values = try backend.download(batch.reconstruction)
+    guard let inputMean = network.inputMean else { return values }
+    let mean = try backend.download(inputMean)
+    return values.indices.map { values[$0] + mean[$0 % mean.count] }
+  }
 
   /// Calls `body` for consecutive batches of the set after the forward pass.
   package func forEachBatch(
@@ -75,13 +86,15 @@ package final class Evaluator<B: Backend> {
         "the images have \(images.width)x\(images.height)x\(images.channels) = "
           + "\(images.featureCount) values, the model takes \(network.configuration.inputs)")
     }
-    let resident = try ResidentImages(images, normalisation: normalisation, on: backend)
+    let resident = try ResidentImages(
+      images, normalisation: normalisation, mean: network.inputMean, on: backend)
     let order = try backend.allocate([images.count], of: UInt32.self)
     try backend.upload(Array(0..<UInt32(images.count)), into: order)
     for start in stride(from: 0, to: images.count, by: workspace.batch) {
       let rows = start..<min(start + workspace.batch, images.count)
       let batch = workspace.prefix(rows.count)
-      try resident.gather(order: order, start: start, into: batch.input, on: backend)
+      try resident.gather(
+        order: order, start: start, into: batch.input, on: backend)
       try network.forward(batch)
       try body(rows, batch)
     }

@@ -45,7 +45,9 @@ package struct ModelFile: Sendable {
   private static let formatKey = "sparrow.format"
   private static let modelKey = "sparrow.model"
   private static let checksumKey = "sparrow.sha256"
-  private static let format = "autoencoder 1"
+  /// Of the first format are models of before there were codes.
+  private static let formats = ["autoencoder 1", "autoencoder 2"]
+  private static let format = "autoencoder 2"
 
   package init(description: ModelDescription, parameters: [Float]) {
     self.description = description
@@ -74,7 +76,7 @@ package struct ModelFile: Sendable {
     guard let format = file.metadata[Self.formatKey], let json = file.metadata[Self.modelKey] else {
       throw FileError(path: path, reason: "a safetensors file, but not a model of Sparrow's")
     }
-    guard format == Self.format else {
+    guard Self.formats.contains(format) else {
       throw FileError(
         path: path, reason: "of the format \"\(format)\"; this version reads \"\(Self.format)\"")
     }

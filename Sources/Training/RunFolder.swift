@@ -45,13 +45,15 @@ package struct RunFolder: Sendable {
 
   // MARK: Metrics
 
-  package static let metricsHeader = "epoch,loss,mse,l0,seconds,samples_per_second\n"
+  package static let metricsHeader =
+    "epoch,loss,mse,l0,seconds,samples_per_second,reconstruction,beta,dead\n"
 
   /// Appends a line to `metrics.csv`, after the header where the file is new.
   package func append(_ metrics: EpochMetrics) throws {
     let line =
       "\(metrics.epoch),\(metrics.loss),\(metrics.mse),\(metrics.l0),"
-      + "\(rounded(metrics.seconds)),\(Int(metrics.samplesPerSecond.rounded()))\n"
+      + "\(rounded(metrics.seconds)),\(Int(metrics.samplesPerSecond.rounded())),"
+      + "\(metrics.reconstruction),\(metrics.beta),\(metrics.dead.map(String.init) ?? "")\n"
     guard let file = fopen(self.metrics, "a") else {
       throw FileError(path: self.metrics, "cannot write", code: errno)
     }

@@ -10,18 +10,28 @@ package struct EpochMetrics: Sendable {
   package let epoch: Int
   /// alpha * mean ||x - xhat||^2 + beta * mean ||z||_0
   package let loss: Double
+  /// alpha * mean ||x - xhat||^2
+  package let reconstruction: Double
+  /// The weight of ||z||_0 at the epoch's end.
+  package let beta: Double
   /// Mean over images and pixels of (x - xhat)^2.
   package let mse: Double
   /// Mean number of non-zero code entries.
   package let l0: Double
+  /// Latents that did not fire in the whole epoch; nil where they are not watched.
+  package let dead: Int?
   package let seconds: Double
   package let samplesPerSecond: Double
 
   package init(
-    epoch: Int, loss: Double, mse: Double, l0: Double, seconds: Double, samplesPerSecond: Double
+    epoch: Int, loss: Double, reconstruction: Double, beta: Double, mse: Double, l0: Double,
+    dead: Int?, seconds: Double, samplesPerSecond: Double
   ) {
     self.epoch = epoch
     self.loss = loss
+    self.reconstruction = reconstruction
+    self.beta = beta
+    self.dead = dead
     self.mse = mse
     self.l0 = l0
     self.seconds = seconds
@@ -45,6 +55,8 @@ package struct TrainingProgress: Sendable {
 package enum TrainingEvent: Sendable {
   case progress(TrainingProgress)
   case epoch(EpochMetrics)
+  /// Something that the user should know and that does not stop the run, as one line.
+  case warning(String)
 }
 
 /// Trains over epochs: shuffles, steps, collects the figures, and keeps the last good parameters.
@@ -82,8 +94,12 @@ package final class Trainer<B: Backend> {
     }
     self.configuration = configuration
     self.backend = backend
-    self.images = try ResidentImages(images, normalisation: normalisation, on: backend)
-    step = try TrainingStep(configuration, on: backend)
+    step = try TrainingStep(
+      configuration,
+      stepsPerEpoch: (images.count + configuration.batchSize - 1) / configuration.batchSize,
+      data: images.statistics(for: configuration, normalisation: normalisation), on: backend)
+    self.images = try ResidentImages(
+      images, normalisation: normalisation, mean: step.network.inputMean, on: backend)
     order = try backend.allocate([images.count], of: UInt32.self)
     rowError = try backend.allocate([images.count], of: Float.self)
     rowL0 = try backend.allocate([images.count], of: Float.self)
@@ -103,7 +119,7 @@ package final class Trainer<B: Backend> {
     for epoch in 1...max(1, configuration.epochs) where epoch <= configuration.epochs {
       let metrics = try runEpoch(epoch, since: start, report)
       // The last step's loss is from before its update, which may have overflowed.
-      let parameters = try backend.download(step.network.arena.values)
+      let parameters = try step.parameters()
       guard parameters.allSatisfy(\.isFinite) else {
         throw TrainingError.diverged(epoch: epoch, step: stepsPerEpoch, keptEpoch: lastGoodEpoch)
       }
@@ -112,6 +128,19 @@ package final class Trainer<B: Backend> {
       lastGoodEpoch = epoch
       try report(.epoch(metrics))
     }
+    try warnOfMissedTarget(report)
+    // What is evaluated next is what is kept.
+    try backend.upload(lastGoodParameters, into: step.network.arena.values)
+  }
+
+  private func warnOfMissedTarget(_ report: (TrainingEvent) throws -> Void) throws {
+    guard let target = configuration.targetL0?.value, let last = history.last else { return }
+    let (weight, isSaturated) = try step.penaltyWeight()
+    guard isSaturated else { return }
+    try report(
+      .warning(
+        "the control of beta came to its bound, \(Float(weight)), at an L0 of \(Float(last.l0)): "
+          + "the target of \(Float(target)) was not met"))
   }
 
   private func runEpoch(
@@ -122,6 +151,7 @@ package final class Trainer<B: Backend> {
     var generator = SplitMix64(seed: configuration.seed, stream: 1 << 32 + UInt64(epoch))
     try backend.upload(generator.shuffledIndices(count: images.count), into: order)
 
+    try step.measureBandwidth(images: images, order: order, rows: rows(ofStep: 0))
     let steps = stepsPerEpoch
     var pending: [(step: Int, download: any PendingDownload, rows: Int)] = []
     var latestLoss: Double?
@@ -168,10 +198,12 @@ package final class Trainer<B: Backend> {
     guard squaredError.isFinite else { throw try divergence(epoch: epoch, before: steps) }
     let count = Double(images.count)
     let l0 = counts.reduce(0.0) { $0 + Double($1) } / count
+    let reconstruction = configuration.alpha * squaredError / count
+    let beta = try step.penaltyWeight().weight
     return EpochMetrics(
-      epoch: epoch, loss: configuration.alpha * squaredError / count + configuration.beta * l0,
-      mse: squaredError / count / Double(configuration.network.inputs), l0: l0, seconds: seconds,
-      samplesPerSecond: count / seconds)
+      epoch: epoch, loss: reconstruction + beta * l0, reconstruction: reconstruction, beta: beta,
+      mse: squaredError / count / Double(configuration.network.inputs), l0: l0,
+      dead: try step.takeSilentLatents(), seconds: seconds, samplesPerSecond: count / seconds)
   }
 
   /// The error that names the first step of the epoch whose loss is not finite.

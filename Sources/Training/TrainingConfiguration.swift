@@ -1,7 +1,7 @@
 import Networks
 
 /// Everything that a training run's result depends on besides the data and the device.
-package struct TrainingConfiguration: Codable, Hashable, Sendable {
+package struct TrainingConfiguration: Hashable, Sendable {
   package var network: AutoencoderConfiguration
   package var epochs: Int
   package var batchSize: Int
@@ -10,8 +10,25 @@ package struct TrainingConfiguration: Codable, Hashable, Sendable {
   /// The weight of ||x - xhat||^2 in the loss. The default, 1 / inputs, makes the loss the mean
   /// squared error over pixels.
   package var alpha: Double
-  /// The weight of ||z||_0 in the loss. A ReLU code has no gradient of it: it is reported only.
+  /// The weight of ||z||_0 in the loss; where `targetL0` is set, the weight it starts from. JumpReLU
+  /// and hard concrete codes are trained by it, an L1 code by its surrogate; ReLU, TopK and
+  /// BatchTopK have no gradient of it and report it only.
   package var beta: Double
+  /// The mean L0 that a closed loop on beta steers to; none when nil.
+  package var targetL0: TargetL0?
+  /// The weight of the contractive penalty, lambda / batch * sum of ||dz/dh||_F^2 with h the input
+  /// of the code's layer (Rifai et al. 2011; for stacked layers, each layer's own Jacobian).
+  package var contractive: Double
+  package var schedule: LearningRateSchedule
+  package var optimizer: OptimizerConfiguration
+  /// K over the steps, for codes that have a K; constant when nil.
+  package var annealing: AnnealedCount?
+  /// What is done for latents that hardly fire; nothing when nil.
+  package var balance: LatentBalance?
+  /// The share of a dictionary's rows that start from data rather than from random directions.
+  package var startsFromData: Bool
+  /// Nil: the faster one for the shape.
+  package var arithmetic: CodeArithmetic?
 
   package init(
     network: AutoencoderConfiguration, epochs: Int = 50, batchSize: Int = 256,
@@ -24,6 +41,62 @@ package struct TrainingConfiguration: Codable, Hashable, Sendable {
     self.seed = seed
     self.alpha = alpha ?? 1 / Double(network.inputs)
     self.beta = beta
+    contractive = 0
+    schedule = LearningRateSchedule()
+    optimizer = OptimizerConfiguration()
+    startsFromData = false
+  }
+
+  /// What is wrong with it, as one line, or nil.
+  package var problem: String? {
+    if let problem = network.problem ?? optimizer.problem ?? schedule.problem(epochs: epochs) {
+      return problem
+    }
+    if let problem = annealing?.problem ?? balance?.problem ?? targetL0?.problem { return problem }
+    for (name, value) in [("alpha", alpha), ("beta", beta), ("contractive", contractive)] {
+      if !(value >= 0 && value.isFinite) { return "\(name) is \(value); it is zero or more" }
+    }
+    if let target = targetL0?.value, target > Double(network.latents) {
+      return "a target L0 of \(target) cannot be met with \(network.latents) latents"
+    }
+    return nil
+  }
+
+  /// The arithmetic that will be used.
+  package var chosenArithmetic: CodeArithmetic {
+    arithmetic ?? network.fasterArithmetic
+  }
+}
+
+extension TrainingConfiguration: Codable {
+  private enum CodingKeys: String, CodingKey {
+    case network, epochs, batchSize, learningRate, seed, alpha, beta, targetL0, contractive
+    case schedule, optimizer, annealing, balance, startsFromData, arithmetic
+  }
+
+  /// Models of before there were codes have the first seven alone.
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    self.init(
+      network: try values.decode(AutoencoderConfiguration.self, forKey: .network),
+      epochs: try values.decode(Int.self, forKey: .epochs),
+      batchSize: try values.decode(Int.self, forKey: .batchSize),
+      learningRate: try values.decode(Double.self, forKey: .learningRate),
+      seed: try values.decode(UInt64.self, forKey: .seed),
+      alpha: try values.decode(Double.self, forKey: .alpha),
+      beta: try values.decode(Double.self, forKey: .beta))
+    targetL0 = try values.decodeIfPresent(TargetL0.self, forKey: .targetL0)
+    contractive = try values.decodeIfPresent(Double.self, forKey: .contractive) ?? 0
+    schedule =
+      try values.decodeIfPresent(LearningRateSchedule.self, forKey: .schedule)
+      ?? LearningRateSchedule()
+    optimizer =
+      try values.decodeIfPresent(OptimizerConfiguration.self, forKey: .optimizer)
+      ?? OptimizerConfiguration()
+    annealing = try values.decodeIfPresent(AnnealedCount.self, forKey: .annealing)
+    balance = try values.decodeIfPresent(LatentBalance.self, forKey: .balance)
+    startsFromData = try values.decodeIfPresent(Bool.self, forKey: .startsFromData) ?? false
+    arithmetic = try values.decodeIfPresent(CodeArithmetic.self, forKey: .arithmetic)
   }
 }
 

@@ -1,28 +1,72 @@
 import Compute
+import Datasets
+import Foundation
 import Networks
+import RandomNumbers
 
-/// One step of training, in order: gather, forward, loss, backward, gradients, update.
+/// One step of training, in order: gather, forward, loss, backward, gradients, update, control.
 ///
 /// Nothing here waits for the device or moves a pixel from the host.
 package final class TrainingStep<B: Backend> {
   package let backend: B
   package let configuration: TrainingConfiguration
   package let network: Autoencoder<B>
-  package let optimizer: AdamOptimizer<B>
+  package let optimizer: Optimizer<B>
   private let workspace: Workspace<B>
+  private let stepsPerEpoch: Int
+  private var code: CodeStep<B>
+  /// How often each latent fired in the epoch, `[latents]`; nil for a ReLU code, whose latents are
+  /// not watched.
+  private let firings: B.Indices?
+  /// The moving average of the share of samples for which each latent fires, `[latents]`.
+  private let frequency: B.Floats?
+  private let contractivePenalty: B.Floats
 
-  package init(_ configuration: TrainingConfiguration, on backend: B) throws {
+  /// - Parameters:
+  ///   - stepsPerEpoch: what epochs in the schedules are counted by.
+  ///   - data: needed where the network's input is centred.
+  package init(
+    _ configuration: TrainingConfiguration, stepsPerEpoch: Int = 1, data: DataStatistics? = nil,
+    on backend: B
+  ) throws {
     self.backend = backend
     self.configuration = configuration
+    self.stepsPerEpoch = stepsPerEpoch
+    let shape = configuration.network
     network = try Autoencoder(
-      configuration.network,
-      parameters: configuration.network.initialParameters(seed: configuration.seed), on: backend)
-    optimizer = try AdamOptimizer(network.arena, on: backend)
+      shape, parameters: shape.initialParameters(seed: configuration.seed, data: data),
+      on: backend)
+    optimizer = try Optimizer(configuration.optimizer, for: network.arena, on: backend)
     workspace = try Workspace(
-      configuration.network, batch: configuration.batchSize, on: backend)
+      shape, batch: configuration.batchSize, arithmetic: configuration.chosenArithmetic,
+      on: backend)
+    code = try CodeStep(shape, on: backend)
+    contractivePenalty = try backend.allocate([1], of: Float.self)
+    if shape.code == .relu {
+      (firings, frequency) = (nil, nil)
+    } else {
+      firings = try backend.allocate([shape.latents], of: UInt32.self)
+      frequency = try backend.allocate([shape.latents], of: Float.self)
+    }
+    try resetFirings()
+    if let frequency {
+      let share = Float(expectedL0 / Double(shape.latents))
+      try backend.upload([Float](repeating: share, count: shape.latents), into: frequency)
+    }
+    let weight = Float(configuration.beta)
+    try backend.upload(
+      [weight, weight > 0 ? Float(portableLogarithm(configuration.beta)) : 0], into: code.penalty)
   }
 
-  /// Trains on the images `order[rows]`.
+  /// The L0 that is asked for: K, the target, or all latents.
+  private var expectedL0: Double {
+    configuration.network.code.count.map(Double.init) ?? configuration.targetL0?.value
+      ?? Double(configuration.network.latents)
+  }
+
+  private var totalSteps: Int { stepsPerEpoch * configuration.epochs }
+
+  /// Trains on the images `order[rows]`, centred by `network.inputMean`.
   ///
   /// - Parameters:
   ///   - rowError: receives ||x - xhat||^2 of each row, `[rows]`.
@@ -31,12 +75,180 @@ package final class TrainingStep<B: Backend> {
     images: ResidentImages<B>, order: B.Indices, rows: Range<Int>, rowError: B.Floats,
     rowL0: B.Floats
   ) throws {
+    let step = optimizer.stepCount + 1
     let batch = workspace.prefix(rows.count)
+    code.count = configuration.annealing?.value(step: step, totalSteps: totalSteps)
+    code.noise = GateNoise(step: step, seed: configuration.seed)
     try images.gather(order: order, start: rows.lowerBound, into: batch.input, on: backend)
     try network.differentiate(
-      batch, scale: Float(2 * configuration.alpha / Double(rows.count)), rowError: rowError,
-      rowL0: rowL0)
-    try optimizer.step(
-      network.arena, learningRate: configuration.learningRate, on: backend)
+      batch, scale: Float(2 * configuration.alpha / Double(rows.count)), step: code,
+      rowError: rowError, rowL0: rowL0)
+    try addContractiveGradient(batch)
+    try update(
+      batch,
+      learningRate: configuration.schedule.rate(
+        base: configuration.learningRate, step: step, stepsPerEpoch: stepsPerEpoch,
+        epochs: configuration.epochs))
+    try control(batch, step: step, rowL0: rowL0)
+  }
+
+  // MARK: Update
+
+  private func addContractiveGradient(_ batch: Workspace<B>) throws {
+    guard configuration.contractive > 0 else { return }
+    let weight = network.codeLayer.weight
+    try backend.addContractiveGradient(
+      code: batch.code, weight: network.arena.value(weight),
+      unitsAreRows: configuration.network.isDictionary,
+      scale: Float(2 * configuration.contractive / Double(batch.batch)),
+      accumulatingInto: network.arena.gradient(weight), penalty: contractivePenalty)
+  }
+
+  private func update(_ batch: Workspace<B>, learningRate: Double) throws {
+    let arena = network.arena
+    if let sparse = network.sparseBatch(batch, step: code) {
+      return try update(sparse, learningRate: learningRate)
+    }
+    let dictionary = network.dictionary
+    if configuration.network.unitNormDecoder {
+      try backend.projectRows(dictionary.gradient, orthogonalTo: dictionary.value)
+    }
+    try optimizer.beginStep(arena, on: backend)
+    if configuration.network.code == .jumpReLU, let threshold = network.thresholdSlot {
+      // The threshold comes behind the weights and biases and before the input's mean, which has no
+      // gradient.
+      try optimizer.update(
+        0..<threshold.offset, of: arena, learningRate: learningRate, on: backend)
+      try optimizer.update(
+        threshold, of: arena, learningRate: learningRate * Self.thresholdRate, on: backend)
+      try backend.clampBelow(arena.value(threshold), bound: 0)
+    } else {
+      try optimizer.update(
+        0..<arena.values.count, of: arena, learningRate: learningRate, on: backend)
+    }
+    if configuration.network.unitNormDecoder { try backend.normaliseRows(dictionary.value) }
+    try optimizer.endStep(arena, on: backend)
+  }
+
+  /// Thresholds move faster than weights: they start far from where they end.
+  private static var thresholdRate: Double { 2.5 }
+
+  private func update(_ sparse: SparseBatch<B.Storage>, learningRate: Double) throws {
+    let arena = network.arena
+    let (encoder, dictionary) = (network.codeLayer, network.dictionary)
+    let unitNorm = configuration.network.unitNormDecoder
+    if case .adam = optimizer.configuration.method, optimizer.configuration.gradientLimit == nil {
+      try optimizer.beginStep(arena, on: backend)
+      try backend.sparseUpdate(
+        sparse,
+        SparseAdam(
+          decoder: optimizer.adamParameter(dictionary.slot, of: arena),
+          encoder: optimizer.adamParameter(encoder.weight, of: arena),
+          bias: optimizer.adamParameter(encoder.bias, of: arena),
+          step: optimizer.adamStep(learningRate: learningRate), unitNorm: unitNorm))
+      try optimizer.update(
+        network.outputBias, of: arena, learningRate: learningRate, on: backend)
+      return try optimizer.endStep(arena, on: backend)
+    }
+    for slot in [dictionary.slot, encoder.weight, encoder.bias] {
+      try backend.fill(arena.gradient(slot), with: 0)
+    }
+    try backend.sparseGradients(
+      sparse, decoder: dictionary.gradient, encoder: arena.gradient(encoder.weight),
+      bias: arena.gradient(encoder.bias))
+    if unitNorm { try backend.projectRows(dictionary.gradient, orthogonalTo: dictionary.value) }
+    try optimizer.step(arena, learningRate: learningRate, on: backend)
+    if unitNorm { try backend.normaliseRows(dictionary.value) }
+  }
+
+  // MARK: Control
+
+  /// What follows from how often latents fired: the penalty's weight, the learned threshold of a
+  /// BatchTopK, the balance.
+  private func control(_ batch: Workspace<B>, step: Int, rowL0: B.Floats) throws {
+    let shape = configuration.network
+    if let target = configuration.targetL0, shape.code.hasPenalty {
+      try backend.controlPenalty(
+        rowL0: shape.code == .hardConcrete ? batch.gateL0 : rowL0, control: code.penalty,
+        settings: target.control(step: step, totalSteps: totalSteps, latents: shape.latents))
+    }
+    if case .batchTopK = shape.code, let threshold = network.threshold {
+      // As an average from zero divided by 1 - decay^step: the first batch's, then a mean.
+      let before = Self.thresholdDecay * (1 - pow(Self.thresholdDecay, Double(step - 1)))
+      try backend.accumulateAverage(
+        of: code.batchThreshold,
+        decay: Float(before / (1 - pow(Self.thresholdDecay, Double(step)))), into: threshold)
+    }
+    guard let firings, let frequency else { return }
+    if batch.sparse == nil { try backend.countNonzero(batch.code, accumulatingInto: code.firings) }
+    let done = Double(step) / Double(totalSteps)
+    let expected = (code.count.map(Double.init) ?? expectedL0) / Double(shape.latents)
+    let balance = configuration.balance
+    try backend.balanceLatents(
+      counts: code.firings, totals: firings, frequency: frequency,
+      bias: network.arena.value(network.codeLayer.bias),
+      settings: LatentBalanceStep(
+        batch: batch.batch, decay: Float(balance?.decay ?? 0.98),
+        threshold: Float((balance?.threshold ?? 0) * expected),
+        increment: Float((balance?.increment ?? 0) * (1 - pow(done, balance?.power ?? 1)))))
+  }
+
+  private static var thresholdDecay: Double { 0.99 }
+
+  // MARK: Reports
+
+  /// Latents that did not fire since the last call, nil where they are not watched; starts anew.
+  package func takeSilentLatents() throws -> Int? {
+    guard let firings else { return nil }
+    let silent = try backend.download(firings).count { $0 == 0 }
+    try resetFirings()
+    return silent
+  }
+
+  private func resetFirings() throws {
+    guard let firings else { return }
+    try backend.upload([UInt32](repeating: 0, count: firings.count), into: firings)
+  }
+
+  /// The weight of the code's penalty as it now is, and whether its control has come to a bound.
+  package func penaltyWeight() throws -> (weight: Double, isSaturated: Bool) {
+    let state = try backend.download(code.penalty)
+    guard let target = configuration.targetL0, configuration.network.code.hasPenalty else {
+      return (configuration.beta, false)
+    }
+    let bounds = target.control(
+      step: totalSteps, totalSteps: totalSteps, latents: configuration.network.latents)
+    return (Double(state[0]), state[1] <= bounds.lower || state[1] >= bounds.upper)
+  }
+
+  /// Sets the width of the window around the thresholds of a JumpReLU to a share of the standard
+  /// deviation of the pre-activations over the images `order[rows]`.
+  package func measureBandwidth(
+    images: ResidentImages<B>, order: B.Indices, rows: Range<Int>
+  ) throws {
+    guard configuration.network.code == .jumpReLU else { return }
+    let batch = workspace.prefix(rows.count)
+    try images.gather(order: order, start: rows.lowerBound, into: batch.input, on: backend)
+    try network.forward(batch)
+    let values = try backend.download(batch.preactivations)
+    let count = Double(values.count)
+    let mean = values.reduce(0.0) { $0 + Double($1) } / count
+    let variance = values.reduce(0.0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / count
+    code.bandwidth = max(Float(Self.bandwidthShare * variance.squareRoot()), 1e-6)
+  }
+
+  private static var bandwidthShare: Double { 0.5 }
+
+  /// The parameters to be kept: their average where one is formed.
+  package func parameters() throws -> [Float] {
+    try backend.download(optimizer.average ?? network.arena.values)
+  }
+}
+
+extension GateNoise {
+  /// A key for each step of a run.
+  init(step: Int, seed: UInt64) {
+    var generator = SplitMix64(seed: seed, stream: 2 << 32 + UInt64(step))
+    self.init(key: UInt32(truncatingIfNeeded: generator.next()))
   }
 }

@@ -134,6 +134,7 @@ final class TrainingDisplay {
         "epoch \(progress.epoch)/\(epochs)  batch \(progress.step)/\(progress.steps)\(loss)  "
         + "\(speed(progress.samplesPerSecond))  \(duration(progress.remaining)) left"
       Console.isTerminal ? Console.overwrite(line) : Console.note(line)
+    case .warning: Console.clearLine()
     case .epoch(let metrics):
       lastShown = .now
       Console.clearLine()
@@ -141,6 +142,8 @@ final class TrainingDisplay {
       Console.note(
         "epoch \(metrics.epoch)/\(epochs)  loss \(significant(metrics.loss))  "
           + "mse \(significant(metrics.mse))  l0 \(String(format: "%.1f", metrics.l0))  "
+          + (metrics.beta > 0 ? "beta \(significant(metrics.beta, 3))  " : "")
+          + (metrics.dead.map { "dead \($0)  " } ?? "")
           + "\(String(format: "%.2f", metrics.seconds)) s  \(speed(metrics.samplesPerSecond))  "
           + "\(duration(left)) left")
     }

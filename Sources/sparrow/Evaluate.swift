@@ -13,8 +13,29 @@ struct ModelOption: ParsableArguments {
     help: ArgumentHelp("A model.safetensors that `sparrow train` wrote.", valueName: "file"),
     completion: .file(extensions: ["safetensors"]))
   var path: String
+  @Option(
+    name: .customLong("code"),
+    help: ArgumentHelp(
+      "The code that the model must have; another is an error.", valueName: "code"))
+  var code: String?
 
-  func validate() throws { try requirePath(path, "--model") }
+  func validate() throws {
+    try requirePath(path, "--model")
+    if let code, Code(code) == nil {
+      throw ValidationError("--code \(code) is not one of \(Code.forms)")
+    }
+  }
+
+  /// - Throws: `FileError` where the file is no model, or one with another code than `--code`.
+  func load() throws -> ModelFile {
+    let file = try ModelFile(path: path)
+    let saved = file.description.training.network.code
+    if let code, let wanted = Code(code), wanted != saved {
+      throw FileError(
+        path: path, reason: "the model was saved with the code \(saved), and --code is \(wanted)")
+    }
+    return file
+  }
 }
 
 struct Evaluate: ParsableCommand {
@@ -35,7 +56,7 @@ struct Evaluate: ParsableCommand {
   @OptionGroup var json: JSONOption
 
   func run() throws {
-    let file = try ModelFile(path: model.path)
+    let file = try model.load()
     let dataset = try load(data.source(), seed: file.description.training.seed)
     try file.requireFit(dataset.test)
     let (report, name) = try device.run(Job(file: file, images: dataset.test))
@@ -103,7 +124,7 @@ struct Encode: ParsableCommand {
 
   func run() throws {
     try refuse(output: output, force: force)
-    let file = try ModelFile(path: model.path)
+    let file = try model.load()
     let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
     try file.requireFit(images)
@@ -163,7 +184,7 @@ struct Reconstruct: ParsableCommand {
 
   func run() throws {
     try refuse(output: output, force: force)
-    let file = try ModelFile(path: model.path)
+    let file = try model.load()
     let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
     try file.requireFit(images)

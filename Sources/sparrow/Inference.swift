@@ -48,7 +48,7 @@ func reconstructed<B: Backend>(
   _ batch: Workspace<B>, like images: ImageSet, _ normalisation: Normalisation,
   _ evaluator: Evaluator<B>
 ) throws -> [Image] {
-  let values = try evaluator.download(batch.reconstruction)
+  let values = try evaluator.reconstruction(of: batch)
   let size = images.featureCount
   return (0..<batch.batch).map { row in
     Image(

@@ -6,33 +6,27 @@ import Imaging
 import Networks
 import Training
 
-enum Preset: String, CaseIterable, ExpressibleByArgument {
-  case collapsed
-}
-
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train an autoencoder on images.",
     discussion: """
-      The defaults are the collapsed autoencoder: dense layers inputs-64-64-64-inputs, ReLU, a \
-      sigmoid at the end, Adam. The output folder receives model.safetensors, metrics.csv (epoch, \
-      loss, mse, l0, seconds) and reconstructions.png, test images over their reconstructions.
+      Minimises alpha ||x - xhat||^2 + beta ||z||_0. The defaults are the collapsed autoencoder: \
+      dense layers inputs-64-64-64-inputs, ReLU, a sigmoid at the end, Adam. --code makes the \
+      code sparse, and --target-l0 holds a number of active latents. The output folder receives \
+      model.safetensors, metrics.csv (epoch, loss, mse, l0, seconds and more) and \
+      reconstructions.png, test images over their reconstructions.
 
       Examples:
         sparrow train --data glyphs --epochs 10 --output runs/glyphs
-        sparrow train --data mnist:mnist --seed 1 --output runs/mnist-1
+        sparrow train --data mnist:mnist --code topk:16 --output runs/topk
+        sparrow train --data mnist:mnist --code jumprelu --target-l0 8 --output runs/jump
+        sparrow train --data mnist:mnist --latents 1024 --code topk:32 --epochs 10 --output runs/d
         sparrow train --data images:photos --batch 32 --device gpu --output run
       """)
 
   @OptionGroup var data: DataOptions
-  @Option(help: "The network: collapsed.") var preset = Preset.collapsed
-  @Option(parsing: .unconditional, help: "Passes over the training images.") var epochs = 50
-  @Option(parsing: .unconditional, help: "Images in a step.") var batch = 256
-  @Option(parsing: .unconditional, help: "Adam's step size.") var learningRate = 1e-3
-  @Option(
-    parsing: .unconditional,
-    help: "The seed of the initial weights, the order of the images and the glyphs.")
-  var seed: UInt64 = 0
+  @OptionGroup(title: "Network") var network: NetworkOptions
+  @OptionGroup(title: "Training") var training: TrainingOptions
   @OptionGroup var device: DeviceOptions
   @Option(
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
@@ -40,46 +34,42 @@ struct Train: ParsableCommand {
   var output: String
 
   func validate() throws {
-    try requirePositive(epochs, "--epochs")
-    try requirePositive(batch, "--batch")
-    guard learningRate > 0, learningRate.isFinite else {
-      throw ValidationError("--learning-rate must be a positive number, not \(learningRate)")
-    }
     try requirePath(output, "--output")
   }
 
   func run() throws {
     let folder = RunFolder(path: output)
     try folder.refuseExistingRun()
-    let dataset = try load(data.source(), seed: seed)
+    let dataset = try load(data.source(), seed: training.seed)
     Console.note("Data: \(dataset.summary)")
-    guard batch <= dataset.train.count else {
-      throw TrainingError.batchLargerThanSet(batch: batch, count: dataset.train.count)
+    guard training.batch <= dataset.train.count else {
+      throw TrainingError.batchLargerThanSet(batch: training.batch, count: dataset.train.count)
     }
-    try device.run(Job(options: self, dataset: dataset, folder: folder))
+    let shape = try network.configuration(inputs: dataset.train.featureCount)
+    let configuration = try training.configuration(
+      for: shape, targetL0: network.targetL0, defaultEpochs: shape.isDictionary ? 10 : 50)
+    try device.run(Job(configuration: configuration, dataset: dataset, folder: folder))
   }
 
   private struct Job: BackendTask {
-    let options: Train
+    let configuration: TrainingConfiguration
     let dataset: Dataset
     let folder: RunFolder
 
     func run<B: Backend>(on backend: B) throws {
-      let configuration = TrainingConfiguration(
-        network: .collapsed(inputs: dataset.train.featureCount), epochs: options.epochs,
-        batchSize: options.batch, learningRate: options.learningRate, seed: options.seed)
       let trainer = try Trainer(
         configuration, images: dataset.train, normalisation: .unit, on: backend)
       try folder.create()
-      let widths = configuration.network.widths.map(String.init).joined(separator: "-")
       Console.note(
-        "Network: \(widths), \(trainer.step.network.arena.layout.parameterCount) parameters")
+        configuration.summary(
+          parameters: trainer.step.network.arena.layout.parameterCount))
 
-      let display = TrainingDisplay(epochs: options.epochs)
+      let display = TrainingDisplay(epochs: configuration.epochs)
       var lastSaved = ContinuousClock.now
       do {
         try trainer.run { event in
           display.show(event)
+          if case .warning(let line) = event { Console.note("Warning: \(line)") }
           guard case .epoch(let metrics) = event else { return }
           try folder.append(metrics)
           // A long run that is cut off leaves a model of a minute ago at most.
@@ -143,3 +133,20 @@ func summary(of report: EvaluationReport) -> String {
 
 /// For example `1 image` or `3 images`.
 func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
+extension TrainingConfiguration {
+  /// What will be trained and how, in a few lines.
+  func summary(parameters: Int) -> String {
+    let widths = network.widths.map(String.init).joined(separator: "-")
+    var lines = ["Network: \(widths), code \(network.code), \(parameters) parameters"]
+    guard network.code != .relu else { return lines[0] }
+    var parts = ["\(schedule.kind) rate \(significant(learningRate))"]
+    if schedule.warmup > 0 { parts.append("warm-up \(significant(schedule.warmup)) epochs") }
+    if let annealing { parts.append("K from \(annealing.start) to \(annealing.end)") }
+    if let targetL0 { parts.append("beta held for an L0 of \(significant(targetL0.value))") }
+    parts.append(balance == nil ? "no remedy for dead latents" : "biases of idle latents raised")
+    if network.allowsSparseArithmetic { parts.append("\(chosenArithmetic) arithmetic") }
+    lines.append("Training: " + parts.joined(separator: ", "))
+    return lines.joined(separator: "\n")
+  }
+}

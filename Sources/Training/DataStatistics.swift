@@ -1,0 +1,42 @@
+import Datasets
+import Networks
+import RandomNumbers
+
+extension ImageSet {
+  /// What a network's initial parameters take from this set; nil where they take nothing.
+  func statistics(
+    for configuration: TrainingConfiguration, normalisation: Normalisation
+  ) -> DataStatistics? {
+    let network = configuration.network
+    guard network.centredInput else { return nil }
+    let mean = self.mean(normalisation)
+    guard configuration.startsFromData, network.isDictionary else {
+      return DataStatistics(mean: mean)
+    }
+    var generator = SplitMix64(seed: configuration.seed, stream: 3 << 32)
+    let chosen = generator.shuffledIndices(count: count).prefix(network.latents)
+    var samples: [Float] = []
+    samples.reserveCapacity(chosen.count * featureCount)
+    for image in chosen {
+      for j in 0..<featureCount {
+        let value = Float(pixels[Int(image) * featureCount + j])
+        samples.append(normalisation.scale * value + normalisation.shift - mean[j])
+      }
+    }
+    return DataStatistics(mean: mean, samples: samples)
+  }
+
+  /// The mean image, normalised.
+  private func mean(_ normalisation: Normalisation) -> [Float] {
+    var sums = [UInt64](repeating: 0, count: featureCount)
+    pixels.withUnsafeBufferPointer { pixels in
+      for i in 0..<count {
+        for j in 0..<featureCount { sums[j] &+= UInt64(pixels[i * featureCount + j]) }
+      }
+    }
+    return sums.map {
+      Float(
+        Double(normalisation.scale) * Double($0) / Double(count) + Double(normalisation.shift))
+    }
+  }
+}

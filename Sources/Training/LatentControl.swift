@@ -1,0 +1,74 @@
+import Compute
+import Foundation
+import RandomNumbers
+
+/// A mean L0 to be held by a closed loop on the penalty's weight, and the loop's constants.
+///
+/// The target falls from all latents to its value over the first `fraction` of the run, by the same
+/// factor in each step, so that every latent is trained before few are left; see `CodeOperations.controlPenalty` for the loop.
+package struct TargetL0: Codable, Hashable, Sendable {
+  package var value: Double
+  /// Of all steps, 0...1.
+  package var fraction: Double
+  package var proportionalGain: Double
+  package var integralGain: Double
+  /// Bounds of the weight.
+  package var lower: Double
+  package var upper: Double
+
+  package init(
+    _ value: Double, fraction: Double = 0.33, proportionalGain: Double = 2,
+    integralGain: Double = 0.01, lower: Double = 1e-7, upper: Double = 1
+  ) {
+    self.value = value
+    self.fraction = fraction
+    self.proportionalGain = proportionalGain
+    self.integralGain = integralGain
+    self.lower = lower
+    self.upper = upper
+  }
+
+  package var problem: String? {
+    value > 0 && value.isFinite ? nil : "a target L0 of \(value) is not above 0"
+  }
+
+  /// The loop's constants in step `step` of `totalSteps`, counted from 1.
+  func control(step: Int, totalSteps: Int, latents: Int) -> PenaltyControl {
+    let done = min(1, Double(step - 1) / max(1, fraction * Double(totalSteps)))
+    let target = Double(latents) * pow(value / Double(latents), done)
+    return PenaltyControl(
+      target: Float(target), proportionalGain: Float(proportionalGain),
+      integralGain: Float(integralGain), lower: Float(portableLogarithm(lower)),
+      upper: Float(portableLogarithm(upper)))
+  }
+}
+
+/// What keeps latents alive: the encoder's bias of every latent that fires far less often than the
+/// others is raised, a little in each step and less towards the end of the run.
+///
+/// With f_j the moving average of the share of samples for which latent j is not zero: in each step
+/// where f_j < threshold * K / latents, b_j += increment (1 - q^power), q the share of the run that is
+/// done. See `OptimizerOperations.balanceLatents`. The idea is that of balancing mixtures of experts
+/// without a loss (Wang et al. 2024, arXiv 2408.15664).
+package struct LatentBalance: Codable, Hashable, Sendable {
+  package var increment: Double
+  package var threshold: Double
+  /// Of the moving average.
+  package var decay: Double
+  package var power: Double
+
+  package init(
+    increment: Double = 0.01, threshold: Double = 0.03, decay: Double = 0.98, power: Double = 2
+  ) {
+    self.increment = increment
+    self.threshold = threshold
+    self.decay = decay
+    self.power = power
+  }
+
+  package var problem: String? {
+    if !(increment >= 0 && increment.isFinite) { return "a balance of \(increment) a step" }
+    if !(threshold >= 0 && threshold.isFinite) { return "a balance below \(threshold)" }
+    return (0..<1).contains(decay) ? nil : "a balance's average with the decay \(decay)"
+  }
+}

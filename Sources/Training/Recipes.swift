@@ -1,0 +1,40 @@
+import Networks
+
+extension TrainingConfiguration {
+  /// What measured best for a network and its code: learning rate, schedule, optimizer, and what
+  /// keeps latents alive. The figures are in `Benchmarks`.
+  ///
+  /// - Parameter targetL0: for the codes that have no K.
+  package static func recommended(
+    for network: AutoencoderConfiguration, epochs: Int, batchSize: Int = 256,
+    targetL0: Double? = nil
+  ) -> TrainingConfiguration {
+    var result = TrainingConfiguration(network: network, epochs: epochs, batchSize: batchSize)
+    let length = Double(epochs)
+    switch network.code {
+    case .relu: return result
+    case .topK(let k), .batchTopK(let k):
+      if network.isDictionary {
+        result.learningRate = 3e-3
+        result.schedule = LearningRateSchedule(.linear, decayStart: length / 2)
+        result.optimizer = OptimizerConfiguration(.adam(beta2: 0.99))
+        result.annealing = AnnealedCount(
+          from: min(network.latents, 2 * k), to: k, over: 0.3, shape: .exponential)
+      } else {
+        result.learningRate = 8e-3
+        result.schedule = LearningRateSchedule(.cosine, warmup: length / 5)
+        result.annealing = AnnealedCount(
+          from: network.latents, to: k, over: 0.33, shape: .exponential)
+      }
+      result.balance = LatentBalance()
+    case .jumpReLU, .hardConcrete, .l1:
+      result.learningRate = network.isDictionary ? 3e-3 : 8e-3
+      result.schedule = LearningRateSchedule(.cosine, warmup: length / 5)
+      if let targetL0 {
+        result.beta = 1e-4
+        result.targetL0 = TargetL0(targetL0)
+      }
+    }
+    return result
+  }
+}

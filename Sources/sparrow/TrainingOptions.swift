@@ -1,0 +1,161 @@
+import ArgumentParser
+import Networks
+import Training
+
+extension LearningRateSchedule.Kind: ExpressibleByArgument {}
+
+enum OptimizerName: String, CaseIterable, ExpressibleByArgument { case adam, sgd }
+enum Arithmetic: String, CaseIterable, ExpressibleByArgument { case auto, dense, sparse }
+enum DictionaryStart: String, CaseIterable, ExpressibleByArgument { case random, data }
+enum DeadLatents: String, CaseIterable, ExpressibleByArgument { case none, balance }
+
+/// How a network is trained. What is not given is what measured best for the network and its code.
+struct TrainingOptions: ParsableArguments {
+  @Option(parsing: .unconditional, help: "Passes over the training images.") var epochs: Int?
+  @Option(parsing: .unconditional, help: "Images in a step.") var batch = 256
+  @Option(
+    parsing: .unconditional,
+    help: "The optimizer's step size (default: 1e-3 for relu; measured best for the others).")
+  var learningRate: Double?
+  @Option(
+    parsing: .unconditional,
+    help: "The seed of the initial weights, the order of the images and the glyphs.")
+  var seed: UInt64 = 0
+
+  @Option(parsing: .unconditional, help: "Weight of ||x - xhat||^2 (default: 1 / inputs).")
+  var alpha: Double?
+  @Option(
+    parsing: .unconditional,
+    help: "Weight of ||z||_0; with --target-l0 the weight that the loop starts from.")
+  var beta: Double?
+  @Option(
+    parsing: .unconditional, help: "Weight of the contractive penalty ||dz/dh||_F^2 (default: 0).")
+  var contractive: Double?
+
+  @Option(help: "The learning rate over the run: constant, linear or cosine decay.")
+  var schedule: LearningRateSchedule.Kind?
+  @Option(parsing: .unconditional, help: "Epochs in which the learning rate rises from zero.")
+  var warmup: Double?
+  @Option(parsing: .unconditional, help: "The epoch after which the learning rate falls.")
+  var decayStart: Double?
+  @Option(help: "The optimizer: adam, or sgd with momentum.") var optimizer: OptimizerName?
+  @Option(parsing: .unconditional, help: "Momentum of sgd (default: 0.9).") var momentum: Double?
+  @Option(parsing: .unconditional, help: "Adam's decay of the second moment.") var beta2: Double?
+  @Option(parsing: .unconditional, help: "Clip the gradients' norm to this.") var clip: Double?
+  @Option(
+    parsing: .unconditional,
+    help: "Keep an exponential moving average of the weights with this decay, such as 0.999.")
+  var average: Double?
+
+  @Option(
+    parsing: .unconditional,
+    help: "The K that training starts from; it falls to the code's K in the first third.")
+  var annealFrom: Int?
+  @Option(
+    help: "What is done for latents that hardly fire: none, or balance, which raises their biases.")
+  var deadLatents: DeadLatents?
+  @Option(help: "Where a dictionary starts: random directions or data.")
+  var start: DictionaryStart?
+  @Option(help: "How a TopK dictionary is computed with: auto, dense or sparse.")
+  var arithmetic = Arithmetic.auto
+
+  func validate() throws {
+    if let epochs { try requirePositive(epochs, "--epochs") }
+    try requirePositive(batch, "--batch")
+    for (name, value) in [("--learning-rate", learningRate), ("--clip", clip)] {
+      guard let value else { continue }
+      guard value > 0, value.isFinite else {
+        throw ValidationError("\(name) must be a positive number, not \(value)")
+      }
+    }
+    for (name, value) in [
+      ("--alpha", alpha), ("--beta", beta), ("--contractive", contractive), ("--warmup", warmup),
+      ("--decay-start", decayStart),
+    ] {
+      guard let value else { continue }
+      guard value >= 0, value.isFinite else {
+        throw ValidationError("\(name) must not be negative, and is \(value)")
+      }
+    }
+    for (name, value) in [("--momentum", momentum), ("--beta2", beta2), ("--average", average)] {
+      guard let value else { continue }
+      guard (0..<1).contains(value) else {
+        throw ValidationError("\(name) must be from 0 to below 1, not \(value)")
+      }
+    }
+    if momentum != nil, optimizer != .sgd {
+      throw ValidationError("--momentum is of --optimizer sgd")
+    }
+    if beta2 != nil, optimizer == .sgd { throw ValidationError("--beta2 is of --optimizer adam") }
+    if let annealFrom { try requirePositive(annealFrom, "--anneal-from") }
+  }
+
+  /// The whole configuration: what was given, over what is recommended.
+  func configuration(
+    for network: AutoencoderConfiguration, targetL0: Double?, defaultEpochs: Int = 50
+  ) throws -> TrainingConfiguration {
+    var result = TrainingConfiguration.recommended(
+      for: network, epochs: epochs ?? defaultEpochs, batchSize: batch, targetL0: targetL0)
+    result.seed = seed
+    if let learningRate { result.learningRate = learningRate }
+    if let alpha { result.alpha = alpha }
+    if let beta { result.beta = beta }
+    if let contractive { result.contractive = contractive }
+    if let schedule { result.schedule = LearningRateSchedule(schedule) }
+    if let warmup { result.schedule.warmup = warmup }
+    if let decayStart { result.schedule.decayStart = decayStart }
+    switch optimizer {
+    case nil: break
+    case .adam: result.optimizer.method = .adam()
+    case .sgd: result.optimizer.method = .sgd(momentum: momentum ?? 0.9)
+    }
+    if let beta2 { result.optimizer.method = .adam(beta2: beta2) }
+    result.optimizer.gradientLimit = clip
+    result.optimizer.averageDecay = average
+    if let annealFrom {
+      guard let k = network.code.count else {
+        throw ValidationError("--anneal-from is of codes with a K, not of \(network.code)")
+      }
+      guard annealFrom >= k, annealFrom <= network.latents else {
+        throw ValidationError(
+          "--anneal-from must be from K, \(k), to the \(network.latents) latents, not \(annealFrom)"
+        )
+      }
+      result.annealing = AnnealedCount(from: annealFrom, to: k, over: 0.3, shape: .exponential)
+    }
+    switch deadLatents {
+    case nil: break
+    case .some(.none): result.balance = nil
+    case .balance: result.balance = result.balance ?? LatentBalance()
+    }
+    if let start {
+      guard network.isDictionary else {
+        throw ValidationError("--start is of dictionaries: --latents")
+      }
+      result.startsFromData = start == .data
+    }
+    switch arithmetic {
+    case .auto: break
+    case .dense: result.arithmetic = .dense
+    case .sparse:
+      guard network.allowsSparseArithmetic else {
+        throw ValidationError("--arithmetic sparse needs --latents and --code topk:K")
+      }
+      result.arithmetic = .sparse
+    }
+    if result.contractive > 0, result.chosenArithmetic == .sparse {
+      guard arithmetic == .auto else {
+        throw ValidationError("--contractive needs --arithmetic dense")
+      }
+      result.arithmetic = .dense
+    }
+    if network.code == .relu || !network.code.hasPenalty, targetL0 == nil, let beta, beta > 0,
+      network.code == .relu
+    {
+      // Said once at the start of the run: the weight is counted in the loss, and trains nothing.
+      Console.note("Note: --code relu has no gradient of ||z||_0; beta counts in the loss alone")
+    }
+    if let problem = result.problem { throw ValidationError(problem) }
+    return result
+  }
+}
