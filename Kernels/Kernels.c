@@ -13,6 +13,11 @@ static const char elementwise[] = {
     , 0};
 const char *const sparrowKernelElementwise = elementwise;
 
+static const char optimizer[] = {
+#embed "optimizer.cl"
+    , 0};
+const char *const sparrowKernelOptimizer = optimizer;
+
 static const char gather[] = {
 #embed "gather.cl"
     , 0};

@@ -4,6 +4,7 @@
 
 extern const char *const sparrowKernelActivation;
 extern const char *const sparrowKernelElementwise;
+extern const char *const sparrowKernelOptimizer;
 extern const char *const sparrowKernelGather;
 extern const char *const sparrowKernelLossRow;
 extern const char *const sparrowKernelLoss;
