@@ -13,6 +13,11 @@ static const char elementwise[] = {
     , 0};
 const char *const sparrowKernelElementwise = elementwise;
 
+static const char optimizer[] = {
+#embed "optimizer.cl"
+    , 0};
+const char *const sparrowKernelOptimizer = optimizer;
+
 static const char gather[] = {
 #embed "gather.cl"
     , 0};
@@ -57,3 +62,8 @@ static const char peak[] = {
 #embed "peak.cl"
     , 0};
 const char *const sparrowKernelPeak = peak;
+
+static const char balance[] = {
+#embed "balance.cl"
+    , 0};
+const char *const sparrowKernelBalance = balance;

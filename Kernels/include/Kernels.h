@@ -4,6 +4,7 @@
 
 extern const char *const sparrowKernelActivation;
 extern const char *const sparrowKernelElementwise;
+extern const char *const sparrowKernelOptimizer;
 extern const char *const sparrowKernelGather;
 extern const char *const sparrowKernelLossRow;
 extern const char *const sparrowKernelLoss;
@@ -13,5 +14,6 @@ extern const char *const sparrowKernelMatmulCPU;
 extern const char *const sparrowKernelDenseCPU;
 extern const char *const sparrowKernelMatmulGPU;
 extern const char *const sparrowKernelPeak;
+extern const char *const sparrowKernelBalance;
 
 #endif

@@ -80,12 +80,14 @@ package protocol Backend: BackendMemory, CodeOperations, SparseOperations, Optim
     parameters p: Floats, gradients g: Floats, firstMoment m: Floats, secondMoment v: Floats,
     step: AdamStep) throws
 
-  /// x_ij = scale * pixels[order[start + i], j] + shift: a batch formed from the resident set.
+  /// x_ij = scale * pixels[order[start + i], j] + shift - mean_j: a batch formed from the resident
+  /// set; without a mean, x_ij = scale * pixels[order[start + i], j] + shift.
   ///
   /// Shapes: pixels `[N, D]`; order any count of at least start + B, every entry below N;
-  /// x `[B, D]`.
+  /// mean `[D]`; x `[B, D]`.
   func gather(
-    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, into x: Floats) throws
+    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, mean: Floats?,
+    into x: Floats) throws
 
   /// counts_j += number of i with z_ij != 0: how often each latent fired.
   ///

@@ -62,11 +62,35 @@ package struct GatherShape {
   package let width: Int
 
   package init<S>(
-    _ pixels: Tensor<S, UInt8>, order: Tensor<S, UInt32>, start: Int, into x: Tensor<S, Float>
+    _ pixels: Tensor<S, UInt8>, order: Tensor<S, UInt32>, start: Int, mean: Tensor<S, Float>?,
+    into x: Tensor<S, Float>
   ) {
     precondition(pixels.shape.rank == 2 && x.shape.rank == 2, "gather takes matrices")
     (batch, width) = (x.shape[0], x.shape[1])
     precondition(pixels.shape[1] == width, "rows of \(pixels.shape[1]) into rows of \(width)")
     precondition(start >= 0 && start + batch <= order.count, "the order ends before the batch")
+    if let mean {
+      precondition(mean.count == width, "a mean of \(mean.shape) for rows of \(width)")
+    }
+  }
+}
+
+/// Of the contractive gradient: how many units, and how many weights each has.
+package struct ContractiveShape {
+  package let batch: Int
+  package let latents: Int
+  package let width: Int
+
+  package init<S>(
+    code z: Tensor<S, Float>, weight w: Tensor<S, Float>, unitsAreRows: Bool,
+    gradient g: Tensor<S, Float>, penalty: Tensor<S, Float>
+  ) {
+    precondition(z.shape.rank == 2 && w.shape.rank == 2, "the penalty takes matrices")
+    (batch, latents) = (z.shape[0], z.shape[1])
+    width = w.shape[unitsAreRows ? 1 : 0]
+    precondition(
+      w.shape[unitsAreRows ? 0 : 1] == latents, "weights of \(w.shape) for \(latents) units")
+    precondition(g.shape == w.shape, "a gradient of \(g.shape) for weights of \(w.shape)")
+    precondition(penalty.count == 1, "one penalty, not \(penalty.shape)")
   }
 }

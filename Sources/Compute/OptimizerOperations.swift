@@ -16,15 +16,17 @@ package protocol OptimizerOperations: BackendMemory {
   func accumulateAverage(of p: Floats, decay: Float, into average: Floats) throws
 
   /// Clipping by the global norm (Pascanu et al. 2013): g *= min(1, limit / ||g||), ||g|| over all
-  /// of g; norm receives ||g|| from before. A norm of zero or NaN leaves g as it is.
+  /// of g; norm receives ||g|| from before. Where the sum of squares is NaN or overflows single
+  /// precision, norm is NaN or infinite and g is left as it is, for the caller to see.
   ///
-  /// Shapes: g any; norm `[1]`. g is updated in place.
+  /// Shapes: g any; norm `[1]`; limit > 0. g is updated in place.
   func clipNorm(of g: Floats, limit: Float, norm: Floats) throws
 
   /// p_i = max(p_i, bound), in place; NaN stays.
   func clampBelow(_ p: Floats, bound: Float) throws
 
-  /// w_j /= ||w_j|| for every row; a row of zeros, or one whose norm is not finite, is left as it is.
+  /// w_j /= ||w_j|| for every row. A row whose sum of squares is not a normal finite number in
+  /// single precision is left as it is: zeros, norms below 2^-63 or above 2^64, infinities, NaN.
   ///
   /// Shapes: w `[L, D]`, updated in place.
   func normaliseRows(_ w: Floats) throws
@@ -41,7 +43,7 @@ package protocol OptimizerOperations: BackendMemory {
   ///
   /// Unit j's weights are row j of w where `unitsAreRows`, else column j.
   /// Shapes: z `[B, L]`, from whose non-zero entries n is counted; w, g `[L, D]` or `[D, L]`;
-  /// penalty `[1]`.
+  /// penalty `[1]`. g is added to in place.
   func addContractiveGradient(
     code z: Floats, weight w: Floats, unitsAreRows: Bool, scale: Float, accumulatingInto g: Floats,
     penalty: Floats) throws

@@ -20,6 +20,8 @@ package enum DeviceFamily: String, Codable, CaseIterable, Sendable {
   var gatherRows: Int { self == .cpu ? 8 : 1 }
   /// Columns that one work-item of a column reduction takes.
   var columns: Int { self == .cpu ? 8 : 1 }
+  /// Rows that one work-item takes where a row is no work-group's.
+  var rows: Int { 8 }
   /// The work-group of kernels without local memory.
   var localSize: Int { self == .cpu ? 1 : 64 }
 }

@@ -3,13 +3,16 @@ import OpenCLRuntime
 
 extension OpenCLBackend {
   package func gather(
-    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, into x: Floats
+    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, mean: Floats?,
+    into x: Floats
   ) throws {
-    let shape = GatherShape(pixels, order: order, start: start, into: x)
+    let shape = GatherShape(pixels, order: order, start: start, mean: mean, into: x)
     guard x.count > 0 else { return }
     let block = family.gatherBlock
     let rows = family.gatherRows
-    let kernel = try library.kernel("gather", from: .gather, ["BLOCK": block, "ROWS": rows])
+    let kernel = try library.kernel(
+      "gather", from: .gather,
+      ["BLOCK": block, "ROWS": rows, "CENTRED": mean == nil ? 0 : 1])
     var arguments = Arguments(kernel)
     try arguments.add(pixels)
     try arguments.add(order.view(at: start, shape: [shape.batch]))
@@ -18,6 +21,7 @@ extension OpenCLBackend {
     try arguments.add(shape.width)
     try arguments.add(scale)
     try arguments.add(shift)
+    if let mean { try arguments.add(mean) }
     try launch(
       kernel, as: "gather",
       global: ((shape.width + block - 1) / block, (shape.batch + rows - 1) / rows),

@@ -3,13 +3,15 @@ import OpenCLRuntime
 
 /// The OpenCL C sources, each under the name of its file.
 package enum KernelSource: String, Sendable {
-  case activation, elementwise, gather, lossRow, loss, columns, matmulBlock, matmulCPU, denseCPU
-  case densePassCPU, matmulGPU, peak
+  case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
+    denseCPU
+  case densePassCPU, matmulGPU, peak, balance
 
   var text: String {
     switch self {
     case .activation: String(cString: sparrowKernelActivation)
     case .elementwise: String(cString: sparrowKernelElementwise)
+    case .optimizer: String(cString: sparrowKernelOptimizer)
     case .gather: String(cString: sparrowKernelGather)
     case .lossRow: String(cString: sparrowKernelLossRow)
     case .loss: String(cString: sparrowKernelLoss)
@@ -19,6 +21,7 @@ package enum KernelSource: String, Sendable {
     case .matmulCPU: String(cString: sparrowKernelMatmulCPU)
     case .matmulGPU: String(cString: sparrowKernelMatmulGPU)
     case .peak: String(cString: sparrowKernelPeak)
+    case .balance: String(cString: sparrowKernelBalance)
     }
   }
 }

@@ -17,6 +17,8 @@ package final class OpenCLBackend: Backend {
   /// Two zeros that kernels of the CPU family draw their blocks from and leave as zeros
   /// (`Kernels/matmul_block.cl`). One pair serves all launches, since the queue is in order.
   let tickets: Memory
+  /// What one launch of an operation leaves for the next.
+  let scratch = Scratch()
   let matmulPlanner: MatmulPlanner
   /// The variant that every product uses; by the planner's choice when nil. For checks of each.
   package var matmulVariant: MatmulVariant?

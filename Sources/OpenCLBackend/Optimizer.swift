@@ -35,7 +35,7 @@ extension OpenCLBackend {
     try launchElementwise(kernel, count: y.count)
   }
 
-  private func launchElementwise(_ kernel: Kernel, count: Int) throws {
+  func launchElementwise(_ kernel: Kernel, count: Int) throws {
     guard count > 0 else { return }
     let block = family.elementwiseBlock
     try launch(

@@ -16,7 +16,7 @@ package enum OperationCases {
   package static func all(_ extent: Extent) -> [any OperationCase] {
     matmul(extent) + dense(extent) + columnSums(extent) + loss(extent) + adam(extent)
       + gather(extent)
-      + counting(extent) + fill(extent)
+      + counting(extent) + fill(extent) + optimizer(extent) + balance(extent)
   }
 
   // MARK: Families
@@ -137,10 +137,14 @@ package enum OperationCases {
       [(1, 1, 1), (5, 3, 7), (20, 9, 16), (10, 10, 33)]
       + (extent == .full ? [(300, 256, 784), (50, 3, 785), (9, 40, 3072)] : [])
     return sizes.flatMap { count, batch, width in
-      [Tier.exact, .bound].map {
-        GatherCase(images: count, batch: batch, width: width, tier: $0)
+      [(Tier.exact, false), (.bound, false), (.exact, true), (.bound, true)].map {
+        GatherCase(images: count, batch: batch, width: width, centred: $0.1, tier: $0.0)
       }
     }
+  }
+
+  private static func balance(_ extent: Extent) -> [any OperationCase] {
+    ([1, 7, 65] + (extent == .full ? [64, 1024, 16411] : [])).map { BalanceCase(latents: $0) }
   }
 
   private static func counting(_ extent: Extent) -> [any OperationCase] {

@@ -57,7 +57,7 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
   }
 
   /// Compares outputs after both sides ran, then gives the oracle the device's bits.
-  private func settle(_ operation: String, _ outputs: [(String, Floats, Expectation)]) throws {
+  func settle(_ operation: String, _ outputs: [(String, Floats, Expectation)]) throws {
     var comparison = Comparison()
     for (name, tensor, expectation) in outputs {
       let got = try device.download(tensor.onDevice())
@@ -70,7 +70,7 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     try record(operation, comparison)
   }
 
-  private func record(_ operation: String, _ comparison: Comparison) throws {
+  func record(_ operation: String, _ comparison: Comparison) throws {
     if let index = comparisons.firstIndex(where: { $0.operation == operation }) {
       comparisons[index].calls += 1
       comparisons[index].comparison.merge(comparison)
@@ -82,7 +82,7 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     }
   }
 
-  private func host(_ tensor: Floats) throws -> [Float] { try oracle.download(tensor.onOracle()) }
+  func host(_ tensor: Floats) throws -> [Float] { try oracle.download(tensor.onOracle()) }
 
   // MARK: Operations
 
@@ -307,18 +307,19 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
   }
 
   package func gather(
-    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, into x: Floats
+    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, mean: Floats?,
+    into x: Floats
   ) throws {
     let rows = try oracle.download(order.onOracle())[start..<start + x.shape[0]]
     let expected = Oracle.gather(
       try oracle.download(pixels.onOracle()), width: x.shape[1], rows: rows, scale: scale,
-      shift: shift)
+      shift: shift, mean: try mean.map(host))
     try device.gather(
       pixels.onDevice(), order: order.onDevice(), start: start, scale: scale, shift: shift,
-      into: x.onDevice())
+      mean: mean?.onDevice(), into: x.onDevice())
     try oracle.gather(
       pixels.onOracle(), order: order.onOracle(), start: start, scale: scale, shift: shift,
-      into: x.onOracle())
+      mean: mean?.onOracle(), into: x.onOracle())
     try settle("gather", [("x", x, expected)])
   }
 
@@ -348,19 +349,19 @@ package final class CheckedStorage<Device: AnyObject, Host: AnyObject> {
 }
 
 extension Tensor {
-  fileprivate func onDevice<D, H>() -> Tensor<D, Element> where Storage == CheckedStorage<D, H> {
+  func onDevice<D, H>() -> Tensor<D, Element> where Storage == CheckedStorage<D, H> {
     Tensor<D, Element>(storage: storage.device, offset: offset, shape: shape)
   }
-  fileprivate func onOracle<D, H>() -> Tensor<H, Element> where Storage == CheckedStorage<D, H> {
+  func onOracle<D, H>() -> Tensor<H, Element> where Storage == CheckedStorage<D, H> {
     Tensor<H, Element>(storage: storage.oracle, offset: offset, shape: shape)
   }
 }
 
 extension MatrixOperand {
-  fileprivate func onDevice<D, H>() -> MatrixOperand<D> where Storage == CheckedStorage<D, H> {
+  func onDevice<D, H>() -> MatrixOperand<D> where Storage == CheckedStorage<D, H> {
     MatrixOperand<D>(tensor.onDevice(), transposed: isTransposed)
   }
-  fileprivate func onOracle<D, H>() -> MatrixOperand<H> where Storage == CheckedStorage<D, H> {
+  func onOracle<D, H>() -> MatrixOperand<H> where Storage == CheckedStorage<D, H> {
     MatrixOperand<H>(tensor.onOracle(), transposed: isTransposed)
   }
 }

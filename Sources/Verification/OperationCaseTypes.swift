@@ -180,10 +180,13 @@ struct GatherCase: OperationCase {
   let images: Int
   let batch: Int
   let width: Int
+  let centred: Bool
   let tier: Tier
 
   var operation: String { "gather" }
-  var label: String { "\(batch) of \(images) rows of \(width)" }
+  var label: String {
+    "\(batch) of \(images) rows of \(width)" + (centred ? " less a mean" : "")
+  }
 
   func run<B: Backend>(on bench: TestBench<B>) throws {
     var inputs = Inputs("gather \(label) \(tier)")
@@ -191,13 +194,15 @@ struct GatherCase: OperationCase {
     let start = 5
     let order = inputs.order(start + batch + 2, below: images)
     let (scale, shift): (Float, Float) = tier == .exact ? (1, 0) : (1 / 255, -0.1307)
+    let mean = centred ? inputs.values(width, tier) : nil
     let x = try bench.output([batch, width], name: "x")
     try bench.backend.gather(
       bench.input(pixels, [images, width], name: "pixels"),
       order: bench.input(order, [order.count], name: "order"), start: start, scale: scale,
-      shift: shift, into: x)
+      shift: shift, mean: mean.map { try bench.input($0, [width], name: "mean") }, into: x)
     let expected = Oracle.gather(
-      pixels, width: width, rows: order[start..<start + batch], scale: scale, shift: shift)
+      pixels, width: width, rows: order[start..<start + batch], scale: scale, shift: shift,
+      mean: mean)
     try bench.expect("x", x, tier == .exact ? expected.exact() : expected)
   }
 }

@@ -6,7 +6,7 @@ import Foundation
 /// Third to the reference and the devices, so that neither of them judges itself.
 package enum Oracle {
   /// The smallest absolute error that a bound allows, since subnormal results may be flushed to 0.
-  private static let tiny = 0x1p-125
+  static let tiny = 0x1p-125
 
   static func value(_ activation: Activation, _ x: Double) -> Double {
     switch activation {
@@ -160,14 +160,17 @@ package enum Oracle {
   }
 
   package static func gather(
-    _ pixels: [UInt8], width: Int, rows: some Sequence<UInt32>, scale: Float, shift: Float
+    _ pixels: [UInt8], width: Int, rows: some Sequence<UInt32>, scale: Float, shift: Float,
+    mean: [Float]?
   ) -> Expectation {
     var result = Expectation(exactly: [])
     for row in rows {
       for j in 0..<width {
         let product = Double(scale) * Double(pixels[Int(row) * width + j])
-        result.values.append(product + Double(shift))
-        result.bounds.append(2 * unitRoundoff * (abs(product) + abs(Double(shift))))
+        let centre = mean.map { Double($0[j]) } ?? 0
+        result.values.append(product + Double(shift) - centre)
+        result.bounds.append(
+          3 * unitRoundoff * (abs(product) + abs(Double(shift)) + abs(centre)))
       }
     }
     return result

@@ -39,7 +39,7 @@ import Verification
     let order = try backend.allocate([4], of: UInt32.self)
     try backend.upload([2, 0, 3, 1], into: order)
     let x = try backend.allocate([4, 6], of: Float.self)
-    try backend.gather(pixels, order: order, start: 0, scale: 1 / 255, shift: 0, into: x)
+    try backend.gather(pixels, order: order, start: 0, scale: 1 / 255, shift: 0, mean: nil, into: x)
     let w = try backend.filled([6, 6], seed: 1)
     let y = try backend.allocate([4, 6], of: Float.self)
     let bias = try backend.filled([6], seed: 2)
@@ -85,15 +85,15 @@ import Verification
 }
 
 /// The reference, but for one operation, whose first output is off by one part in a thousand.
-private final class FlawedBackend: Backend {
+final class FlawedBackend: Backend {
   typealias Storage = ReferenceStorage
-  private let right = ReferenceBackend()
+  let right = ReferenceBackend()
   private let flaw: String
   var name: String { "flawed" }
 
   init(flaw: String) { self.flaw = flaw }
 
-  private func spoil(_ operation: String, _ tensor: Floats) throws {
+  func spoil(_ operation: String, _ tensor: Floats) throws {
     guard operation == flaw else { return }
     var values = try right.download(tensor)
     values[values.count - 1] = values[values.count - 1] * 1.001 + 1e-3
@@ -166,9 +166,11 @@ private final class FlawedBackend: Backend {
     try spoil("adam", v)
   }
   func gather(
-    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, into x: Floats
+    _ pixels: Bytes, order: Indices, start: Int, scale: Float, shift: Float, mean: Floats?,
+    into x: Floats
   ) throws {
-    try right.gather(pixels, order: order, start: start, scale: scale, shift: shift, into: x)
+    try right.gather(
+      pixels, order: order, start: start, scale: scale, shift: shift, mean: mean, into: x)
     try spoil("gather", x)
   }
   func countNonzero(_ z: Floats, accumulatingInto counts: Indices) throws {
