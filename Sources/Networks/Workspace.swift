@@ -16,15 +16,18 @@ package struct Workspace<B: Backend> {
   package let sparse: SparseCode<B>?
   package let codeIndex: Int
 
-  /// - Parameter arithmetic: of the code; sparse needs a dictionary with a TopK code.
+  /// - Parameters:
+  ///   - arithmetic: of the code; sparse needs a dictionary with a TopK code.
+  ///   - input: `[batch, inputs]`, where several networks share it.
   package init(
     _ configuration: AutoencoderConfiguration, batch: Int, arithmetic: CodeArithmetic = .dense,
-    on backend: B
+    input shared: B.Floats? = nil, on backend: B
   ) throws {
     func rows(_ width: Int) throws -> B.Floats {
       try backend.allocate([batch, width], of: Float.self)
     }
-    input = try rows(configuration.inputs)
+    input = try shared ?? rows(configuration.inputs)
+    precondition(input.shape == [batch, configuration.inputs], "an input of \(input.shape)")
     activations = try configuration.widths.dropFirst().map(rows)
     codeIndex = configuration.encoderLayers - 1
     preactivations =

@@ -50,18 +50,26 @@ package struct RunFolder: Sendable {
 
   /// Appends a line to `metrics.csv`, after the header where the file is new.
   package func append(_ metrics: EpochMetrics) throws {
-    let line =
-      "\(metrics.epoch),\(metrics.loss),\(metrics.mse),\(metrics.l0),"
-      + "\(rounded(metrics.seconds)),\(Int(metrics.samplesPerSecond.rounded())),"
-      + "\(metrics.reconstruction),\(metrics.beta),\(metrics.dead.map(String.init) ?? "")\n"
     guard let file = fopen(self.metrics, "a") else {
       throw FileError(path: self.metrics, "cannot write", code: errno)
     }
-    let text = ftell(file) == 0 ? Self.metricsHeader + line : line
+    let text = ftell(file) == 0 ? Self.metricsHeader + line(metrics) : line(metrics)
     let written = fputs(text, file) >= 0
     guard fclose(file) == 0, written else {
       throw FileError(path: self.metrics, "cannot write", code: errno)
     }
+  }
+
+  /// Writes `metrics.csv` anew.
+  package func write(_ history: [EpochMetrics]) throws {
+    try AtomicFile.write(
+      [UInt8]((Self.metricsHeader + history.map(line).joined()).utf8), to: metrics)
+  }
+
+  private func line(_ metrics: EpochMetrics) -> String {
+    "\(metrics.epoch),\(metrics.loss),\(metrics.mse),\(metrics.l0),"
+      + "\(rounded(metrics.seconds)),\(Int(metrics.samplesPerSecond.rounded())),"
+      + "\(metrics.reconstruction),\(metrics.beta),\(metrics.dead.map(String.init) ?? "")\n"
   }
 
   private func rounded(_ seconds: Double) -> Double { (seconds * 1e6).rounded() / 1e6 }

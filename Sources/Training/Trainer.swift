@@ -5,7 +5,7 @@ import Networks
 import RandomNumbers
 
 /// The figures of one epoch of training, as the parameters moved through it.
-package struct EpochMetrics: Sendable {
+package struct EpochMetrics: Codable, Sendable {
   /// Counted from 1.
   package let epoch: Int
   /// alpha * mean ||x - xhat||^2 + beta * mean ||z||_0
@@ -147,9 +147,8 @@ package final class Trainer<B: Backend> {
     _ epoch: Int, since start: ContinuousClock.Instant, _ report: (TrainingEvent) throws -> Void
   ) throws -> EpochMetrics {
     let epochStart = ContinuousClock.now
-    // A stream for each epoch, so that an epoch's order does not depend on the ones before.
-    var generator = SplitMix64(seed: configuration.seed, stream: 1 << 32 + UInt64(epoch))
-    try backend.upload(generator.shuffledIndices(count: images.count), into: order)
+    try backend.upload(
+      SplitMix64.epochOrder(epoch, seed: configuration.seed, count: images.count), into: order)
 
     try step.measureBandwidth(images: images, order: order, rows: rows(ofStep: 0))
     let steps = stepsPerEpoch

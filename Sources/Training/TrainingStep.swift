@@ -25,9 +25,10 @@ package final class TrainingStep<B: Backend> {
   /// - Parameters:
   ///   - stepsPerEpoch: what epochs in the schedules are counted by.
   ///   - data: needed where the network's input is centred.
+  ///   - input: the batch, `[batchSize, inputs]`, where several steps share it.
   package init(
     _ configuration: TrainingConfiguration, stepsPerEpoch: Int = 1, data: DataStatistics? = nil,
-    on backend: B
+    input: B.Floats? = nil, on backend: B
   ) throws {
     self.backend = backend
     self.configuration = configuration
@@ -39,7 +40,7 @@ package final class TrainingStep<B: Backend> {
     optimizer = try Optimizer(configuration.optimizer, for: network.arena, on: backend)
     workspace = try Workspace(
       shape, batch: configuration.batchSize, arithmetic: configuration.chosenArithmetic,
-      on: backend)
+      input: input, on: backend)
     code = try CodeStep(shape, on: backend)
     contractivePenalty = try backend.allocate([1], of: Float.self)
     if shape.code == .relu {
@@ -75,13 +76,24 @@ package final class TrainingStep<B: Backend> {
     images: ResidentImages<B>, order: B.Indices, rows: Range<Int>, rowError: B.Floats,
     rowL0: B.Floats
   ) throws {
+    try gather(images: images, order: order, rows: rows)
+    try train(count: rows.count, rowError: rowError, rowL0: rowL0)
+  }
+
+  /// Forms the batch of the images `order[rows]`.
+  package func gather(images: ResidentImages<B>, order: B.Indices, rows: Range<Int>) throws {
+    try images.gather(
+      order: order, start: rows.lowerBound, into: workspace.prefix(rows.count).input, on: backend)
+  }
+
+  /// Trains on the first `count` rows of the batch that was formed.
+  package func train(count: Int, rowError: B.Floats, rowL0: B.Floats) throws {
     let step = optimizer.stepCount + 1
-    let batch = workspace.prefix(rows.count)
+    let batch = workspace.prefix(count)
     code.count = configuration.annealing?.value(step: step, totalSteps: totalSteps)
     code.noise = GateNoise(step: step, seed: configuration.seed)
-    try images.gather(order: order, start: rows.lowerBound, into: batch.input, on: backend)
     try network.differentiate(
-      batch, scale: Float(2 * configuration.alpha / Double(rows.count)), step: code,
+      batch, scale: Float(2 * configuration.alpha / Double(count)), step: code,
       rowError: rowError, rowL0: rowL0)
     try addContractiveGradient(batch)
     try update(
@@ -228,7 +240,7 @@ package final class TrainingStep<B: Backend> {
   ) throws {
     guard configuration.network.code == .jumpReLU else { return }
     let batch = workspace.prefix(rows.count)
-    try images.gather(order: order, start: rows.lowerBound, into: batch.input, on: backend)
+    try gather(images: images, order: order, rows: rows)
     try network.forward(batch)
     let values = try backend.download(batch.preactivations)
     let count = Double(values.count)
@@ -242,6 +254,51 @@ package final class TrainingStep<B: Backend> {
   /// The parameters to be kept: their average where one is formed.
   package func parameters() throws -> [Float] {
     try backend.download(optimizer.average ?? network.arena.values)
+  }
+}
+
+/// Everything that training carries from one epoch to the next, by name; with the configuration and
+/// the data it determines the rest of the run to the bit.
+package struct TrainingState: Sendable {
+  package var stepCount: Int
+  package var tensors: [(name: String, values: [Float])]
+
+  package init(stepCount: Int, tensors: [(name: String, values: [Float])]) {
+    self.stepCount = stepCount
+    self.tensors = tensors
+  }
+}
+
+extension TrainingStep {
+  private var ownTensors: [(name: String, tensor: B.Floats)] {
+    [("parameters", network.arena.values), ("penalty", code.penalty)]
+      + (frequency.map { [("frequency", $0)] } ?? [])
+  }
+
+  /// The state between two epochs.
+  package func state() throws -> TrainingState {
+    let state = try optimizer.state(on: backend)
+    return TrainingState(
+      stepCount: state.stepCount,
+      tensors: try ownTensors.map { ($0.name, try backend.download($0.tensor)) } + state.tensors)
+  }
+
+  /// Continues from `state`, that of a step of the same configuration.
+  ///
+  /// - Throws: `TrainingError.unsuitableData` where tensors are missing, unknown or of another size.
+  package func restore(_ state: TrainingState) throws {
+    let own = ownTensors
+    let names = Set(own.map(\.name))
+    try optimizer.restore(
+      OptimizerState(
+        stepCount: state.stepCount, tensors: state.tensors.filter { !names.contains($0.name) }),
+      on: backend)
+    for (name, tensor) in own {
+      guard let values = state.tensors.first(where: { $0.name == name })?.values,
+        values.count == tensor.count
+      else { throw TrainingError.unsuitableData("the state of training lacks a fitting \(name)") }
+      try backend.upload(values, into: tensor)
+    }
   }
 }
 

@@ -7,8 +7,8 @@ enum Preset: String, CaseIterable, ExpressibleByArgument {
   case collapsed
 }
 
-/// The network's shape and its code.
-struct NetworkOptions: ParsableArguments {
+/// The network's shape.
+struct ShapeOptions: ParsableArguments {
   @Option(help: "The network: collapsed, inputs-64-64-64-inputs.") var preset: Preset?
   @Option(
     parsing: .unconditional,
@@ -24,6 +24,50 @@ struct NetworkOptions: ParsableArguments {
       "The widths of the layers instead, such as 784-64-64-64-784; the middle one is the code.",
       valueName: "widths"))
   var layers: String?
+
+  func validate() throws {
+    if [preset != nil, latents != nil, layers != nil].count(where: { $0 }) > 1 {
+      throw ValidationError("--preset, --latents and --layers exclude each other")
+    }
+    if let latents { try requirePositive(latents, "--latents") }
+    if let layers { _ = try Self.widths(layers) }
+  }
+
+  /// The network for images of `inputs` values.
+  func network(inputs: Int, code: Code) throws -> AutoencoderConfiguration {
+    let network: AutoencoderConfiguration
+    if let latents {
+      network = .dictionary(inputs: inputs, latents: latents, code: code)
+    } else if let layers {
+      let widths = try Self.widths(layers)
+      guard widths.first == inputs, widths.last == inputs else {
+        throw ValidationError(
+          "--layers \(layers) must begin and end with the \(inputs) values of an image")
+      }
+      network = AutoencoderConfiguration(
+        widths: widths, encoderLayers: widths.count / 2, code: code, unitNormDecoder: code == .l1)
+    } else {
+      network = .collapsed(inputs: inputs, code: code)
+    }
+    if let problem = network.problem { throw ValidationError("--code: \(problem)") }
+    return network
+  }
+
+  private static func widths(_ text: String) throws -> [Int] {
+    let widths = text.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+    guard widths.count >= 3, !widths.count.isMultiple(of: 2), widths.allSatisfy({ ($0 ?? 0) > 0 })
+    else {
+      throw ValidationError(
+        "--layers takes an odd number of widths, three or more, such as 784-64-64-64-784, not "
+          + text)
+    }
+    return widths.compactMap { $0 }
+  }
+}
+
+/// The network's shape and its code.
+struct NetworkOptions: ParsableArguments {
+  @OptionGroup var shape: ShapeOptions
   @Option(
     help: ArgumentHelp(
       "The code: \(Code.forms).",
@@ -43,11 +87,6 @@ struct NetworkOptions: ParsableArguments {
   var targetL0: Double?
 
   func validate() throws {
-    if [preset != nil, latents != nil, layers != nil].count(where: { $0 }) > 1 {
-      throw ValidationError("--preset, --latents and --layers exclude each other")
-    }
-    if let latents { try requirePositive(latents, "--latents") }
-    if let layers { _ = try Self.widths(layers) }
     if let targetL0, !(targetL0 > 0 && targetL0.isFinite) {
       throw ValidationError("--target-l0 must be above 0, not \(targetL0)")
     }
@@ -56,40 +95,13 @@ struct NetworkOptions: ParsableArguments {
 
   /// The network for images of `inputs` values.
   func configuration(inputs: Int) throws -> AutoencoderConfiguration {
-    let code = try parsedCode()
-    let network: AutoencoderConfiguration
-    if let latents {
-      network = .dictionary(inputs: inputs, latents: latents, code: code)
-    } else if let layers {
-      let widths = try Self.widths(layers)
-      guard widths.first == inputs, widths.last == inputs else {
-        throw ValidationError(
-          "--layers \(layers) begins and ends with other widths than the \(inputs) values of an image"
-        )
-      }
-      network = AutoencoderConfiguration(
-        widths: widths, encoderLayers: widths.count / 2, code: code, unitNormDecoder: code == .l1)
-    } else {
-      network = .collapsed(inputs: inputs, code: code)
-    }
-    if let problem = network.problem { throw ValidationError("--code: \(problem)") }
+    let network = try shape.network(inputs: inputs, code: parsedCode())
     if let targetL0, targetL0 > Double(network.latents) {
       throw ValidationError(
         "--target-l0 \(significant(targetL0)) cannot be met: the code has \(network.latents) latents"
       )
     }
     return network
-  }
-
-  private static func widths(_ text: String) throws -> [Int] {
-    let widths = text.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
-    guard widths.count >= 3, !widths.count.isMultiple(of: 2), widths.allSatisfy({ ($0 ?? 0) > 0 })
-    else {
-      throw ValidationError(
-        "--layers takes an odd number of widths, three or more, such as 784-64-64-64-784, not "
-          + text)
-    }
-    return widths.compactMap { $0 }
   }
 
   private func parsedCode() throws -> Code {

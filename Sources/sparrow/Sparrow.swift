@@ -28,7 +28,7 @@ struct Sparrow: ParsableCommand {
     version: version,
     subcommands: [
       Devices.self, Train.self, Evaluate.self, Encode.self, Reconstruct.self, Check.self,
-      Bench.self, Fetch.self,
+      SweepCommand.self, Bench.self, Fetch.self,
     ])
 
   static func main() {

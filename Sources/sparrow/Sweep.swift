@@ -1,0 +1,303 @@
+import ArgumentParser
+import Compute
+import Datasets
+import Foundation
+import Imaging
+import Networks
+import Training
+
+/// What a sweep varies: the K of a code, or the L0 it is held at.
+enum SweptCode: String, CaseIterable, ExpressibleByArgument {
+  case topk, batchtopk, jumprelu, hardconcrete, l1
+
+  /// The code for a value, and the target that comes with it.
+  func code(_ value: Double) throws -> (Code, targetL0: Double?) {
+    switch self {
+    case .topk, .batchtopk:
+      guard value == value.rounded(), value >= 1, value < 1 << 24 else {
+        throw ValidationError("--values are the K of \(rawValue): whole numbers from 1 on")
+      }
+      guard let code = Code("\(rawValue):\(Int(value))") else { break }
+      return (code, nil)
+    case .jumprelu, .hardconcrete, .l1:
+      guard let code = Code(rawValue) else { break }
+      return (code, value)
+    }
+    throw ValidationError("--code \(rawValue)")
+  }
+}
+
+struct SweepCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sweep",
+    abstract: "Train one model for each of several sparsities, in one pass.",
+    discussion: """
+      Every batch is formed once and trains all models; each comes out as if trained alone. The \
+      values are the K of topk and batchtopk, and the target L0 of the others. The output folder \
+      receives a folder for each model, sweep.csv, and sweep.png, the fraction of variance \
+      unexplained against the L0 on the test part. The same command continues a sweep that was \
+      interrupted, from the last epoch that all models finished.
+
+      Examples:
+        sparrow sweep --data mnist:mnist --code topk --values 4,8,16,32 --output sweeps/topk
+        sparrow sweep --data mnist:mnist --latents 1024 --code topk --values 8,32 --epochs 10 \\
+          --output sweeps/dictionary
+      """)
+
+  @OptionGroup var data: DataOptions
+  @OptionGroup(title: "Network") var shape: ShapeOptions
+  @Option(
+    help: ArgumentHelp(
+      "The code: topk, batchtopk, jumprelu, hardconcrete or l1.", valueName: "code"))
+  var code: SweptCode
+  @Option(
+    help: ArgumentHelp("Its values, with commas: K, or the target L0.", valueName: "values"),
+    transform: parseValues)
+  var values: [Double]
+  @OptionGroup(title: "Training") var training: TrainingOptions
+  @OptionGroup var device: DeviceOptions
+  @Option(
+    help: ArgumentHelp("The folder to write or to continue.", valueName: "folder"),
+    completion: .directory)
+  var output: String
+  @OptionGroup var json: JSONOption
+
+  func validate() throws {
+    try requirePath(output, "--output")
+    for value in values { _ = try code.code(value) }
+    guard Set(values).count == values.count else {
+      throw ValidationError("--values has the same value twice")
+    }
+  }
+
+  func run() throws {
+    let dataset = try load(data.source(), seed: training.seed)
+    Console.note("Data: \(dataset.summary)")
+    guard training.batch <= dataset.train.count else {
+      throw TrainingError.batchLargerThanSet(batch: training.batch, count: dataset.train.count)
+    }
+    let configurations = try values.map { value in
+      let (code, target) = try code.code(value)
+      let network = try shape.network(inputs: dataset.train.featureCount, code: code)
+      if let target, target > Double(network.latents) {
+        throw ValidationError("--values: \(target) of \(network.latents) latents cannot be met")
+      }
+      return try training.configuration(
+        for: network, targetL0: target, defaultEpochs: network.isDictionary ? 10 : 50)
+    }
+    let folder = SweepFolder(path: output)
+    let ledger = try folder.open(configurations, values: values, data: dataset.name)
+    let rows = try device.run(
+      Job(dataset: dataset, folder: folder, ledger: ledger, code: code.rawValue))
+    if json.isOn { return try Console.result(json: Output(code: code.rawValue, results: rows)) }
+    try Console.result(
+      table(
+        [code.rawValue, "L0", "FVU", "MSE", "dead", "latents"],
+        rows.map {
+          [
+            significant($0.value), String(format: "%.2f", $0.l0.value), significant($0.fvu.value),
+            significant($0.mse.value), "\($0.dead)", "\($0.latents)",
+          ]
+        }))
+    try Console.result("Written: \(output), sweep.csv, sweep.png")
+  }
+
+  private struct Output: Encodable {
+    let code: String
+    let results: [SweepRow]
+  }
+
+  private struct Job: BackendTask {
+    let dataset: Dataset
+    let folder: SweepFolder
+    let ledger: SweepLedger
+    let code: String
+
+    func run<B: Backend>(on backend: B) throws -> [SweepRow] {
+      var ledger = ledger
+      let sweep = try Sweep(
+        ledger.configurations, images: dataset.train, normalisation: .unit, on: backend)
+      if ledger.epochsDone > 0 {
+        Console.note(
+          "Continuing after epoch \(ledger.epochsDone) of \(ledger.configurations[0].epochs)")
+        try sweep.restore(try folder.states(of: ledger), epochsDone: ledger.epochsDone)
+      }
+      let epochs = ledger.configurations[0].epochs
+      while sweep.epochsDone < epochs {
+        var shown = ContinuousClock.now
+        let start = shown
+        let metrics = try sweep.runEpoch { done, steps in
+          guard shown.secondsSince() > (Console.isTerminal ? 0.2 : 10) else { return }
+          shown = .now
+          let left = start.secondsSince() / Double(done) * Double(steps - done)
+          let line =
+            "epoch \(sweep.epochsDone + 1)/\(epochs)  batch \(done)/\(steps)  "
+            + "\(duration(left)) left in it"
+          Console.isTerminal ? Console.overwrite(line) : Console.note(line)
+        }
+        Console.clearLine()
+        Console.note(
+          "epoch \(sweep.epochsDone)/\(epochs)  "
+            + zip(ledger.values, metrics).map {
+              "\(code) \(significant($0)): mse \(significant($1.mse))"
+            }.joined(separator: "  ") + "  \(String(format: "%.2f", metrics[0].seconds)) s")
+        for (index, figures) in metrics.enumerated() { ledger.histories[index].append(figures) }
+        ledger.epochsDone = sweep.epochsDone
+        try folder.save(ledger, states: try sweep.states())
+      }
+      let parameters = try sweep.parameters()
+      var rows: [SweepRow] = []
+      for (index, configuration) in ledger.configurations.enumerated() {
+        let description = ModelDescription(
+          training: configuration, normalisation: .unit, imageWidth: dataset.train.width,
+          imageHeight: dataset.train.height, imageChannels: dataset.train.channels,
+          epochsDone: epochs, data: dataset.name)
+        try ModelFile(description: description, parameters: parameters[index])
+          .write(to: folder.run(ledger, index).model)
+        let report = try sweep.evaluate(index, on: dataset.test, normalisation: .unit)
+        rows.append(SweepRow(value: ledger.values[index], report))
+      }
+      try folder.finish(ledger, rows: rows, code: code)
+      return rows
+    }
+  }
+}
+
+/// One model's figures on the test part.
+struct SweepRow: Encodable {
+  let value: Double
+  let l0, fvu, mse: JSONNumber
+  let dead, latents: Int
+
+  init(value: Double, _ report: EvaluationReport) {
+    self.value = value
+    (l0, fvu, mse) = (JSONNumber(report.l0), JSONNumber(report.fvu), JSONNumber(report.mse))
+    (dead, latents) = (report.dead, report.latents)
+  }
+}
+
+/// What a sweep's folder says of how far it has come.
+struct SweepLedger: Codable {
+  let configurations: [TrainingConfiguration]
+  let values: [Double]
+  let data: String
+  var epochsDone = 0
+  var histories: [[EpochMetrics]]
+}
+
+/// The folder of a sweep: a folder for each model, `sweep.json` with what is done, and the models'
+/// states after the last epoch that all of them finished.
+struct SweepFolder {
+  let path: String
+  private var ledgerPath: String { path + "/sweep.json" }
+
+  init(path: String) {
+    self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+  }
+
+  func run(_ ledger: SweepLedger, _ index: Int) -> RunFolder {
+    let code = "\(ledger.configurations[index].network.code)"
+    let name = code.contains(":") ? code : "\(code):\(significant(ledger.values[index], 6))"
+    return RunFolder(path: path + "/" + name.replacingOccurrences(of: ":", with: "-"))
+  }
+
+  private func statePath(_ index: Int, epoch: Int) -> String {
+    "\(path)/state-\(epoch)-\(index).safetensors"
+  }
+
+  /// Starts a sweep in the folder, or finds where the one in it stands.
+  ///
+  /// - Throws: `FileError` where the folder holds something else.
+  func open(
+    _ configurations: [TrainingConfiguration], values: [Double], data: String
+  ) throws -> SweepLedger {
+    let fresh = SweepLedger(
+      configurations: configurations, values: values, data: data,
+      histories: configurations.map { _ in [] })
+    guard FileManager.default.fileExists(atPath: path) else {
+      try Folder.requireWritable(above: path)
+      try Folder.make(path)
+      for index in configurations.indices { try run(fresh, index).create() }
+      try write(fresh)
+      return fresh
+    }
+    guard FileManager.default.fileExists(atPath: ledgerPath) else {
+      throw FileError(path: path, reason: "exists and holds no sweep; choose another --output")
+    }
+    let found: SweepLedger
+    do {
+      let contents = try InputFile.read(ledgerPath)
+      found = try JSONDecoder().decode(SweepLedger.self, from: Data(contents))
+    } catch let error as DecodingError {
+      throw FileError(path: ledgerPath, reason: "cannot be read: \(error)")
+    }
+    guard found.configurations == configurations, found.values == values, found.data == data,
+      found.histories.count == values.count, found.epochsDone >= 0,
+      found.epochsDone <= configurations[0].epochs
+    else {
+      throw FileError(
+        path: path, reason: "holds another sweep: other values, options or data than these")
+    }
+    return found
+  }
+
+  func states(of ledger: SweepLedger) throws -> [TrainingState] {
+    try ledger.configurations.indices.map {
+      try TrainingState(path: statePath($0, epoch: ledger.epochsDone))
+    }
+  }
+
+  /// Makes the states of the epoch just done those to continue from.
+  func save(_ ledger: SweepLedger, states: [TrainingState]) throws {
+    for (index, state) in states.enumerated() {
+      try state.write(to: statePath(index, epoch: ledger.epochsDone))
+    }
+    try write(ledger)
+    for (index, history) in ledger.histories.enumerated() {
+      try run(ledger, index).write(history)
+    }
+    removeStates(ledger, epoch: ledger.epochsDone - 1)
+  }
+
+  /// Writes the results; the last states stay, so that the same command can write them again.
+  func finish(_ ledger: SweepLedger, rows: [SweepRow], code: String) throws {
+    let lines = rows.map {
+      "\($0.value),\($0.l0.value),\($0.fvu.value),\($0.mse.value),\($0.dead),\($0.latents)\n"
+    }
+    try AtomicFile.write(
+      Array(("\(code),l0,fvu,mse,dead,latents\n" + lines.joined()).utf8),
+      to: path + "/sweep.csv")
+    let shown = rows.filter { $0.l0.value > 0 && $0.fvu.value > 0 && $0.fvu.value.isFinite }
+      .sorted { $0.l0.value < $1.l0.value }
+    guard !shown.isEmpty else { return }
+    var plot = Plot(
+      "Fraction of variance unexplained against L0", subtitle: ledger.data,
+      x: PlotAxis("L0", scale: .logarithmic), y: PlotAxis("FVU", scale: .logarithmic))
+    plot.add(code, x: shown.map(\.l0.value), y: shown.map(\.fvu.value))
+    try ImageFile.writePNG(try plot.image(), to: path + "/sweep.png")
+  }
+
+  private func removeStates(_ ledger: SweepLedger, epoch: Int) {
+    for index in ledger.configurations.indices {
+      try? FileManager.default.removeItem(atPath: statePath(index, epoch: epoch))
+    }
+  }
+
+  private func write(_ ledger: SweepLedger) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    try AtomicFile.write([UInt8](try encoder.encode(ledger)), to: ledgerPath)
+  }
+}
+
+/// For example `4,8,16`.
+private func parseValues(_ text: String) throws -> [Double] {
+  let values = text.split(separator: ",", omittingEmptySubsequences: false).map {
+    Double($0.trimmingCharacters(in: .whitespaces))
+  }
+  guard !values.isEmpty, values.allSatisfy({ ($0 ?? 0) > 0 && ($0 ?? 0).isFinite }) else {
+    throw ValidationError(
+      "--values takes positive numbers with commas, such as 4,8,16, not \(text)")
+  }
+  return values.compactMap { $0 }
+}
