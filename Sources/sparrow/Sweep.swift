@@ -226,10 +226,10 @@ struct SweepFolder {
     }
     let found: SweepLedger
     do {
-      let contents = try InputFile.read(ledgerPath)
-      found = try JSONDecoder().decode(SweepLedger.self, from: Data(contents))
-    } catch let error as DecodingError {
-      throw FileError(path: ledgerPath, reason: "cannot be read: \(error)")
+      found = try JSONDecoder().decode(
+        SweepLedger.self, from: try Data(contentsOf: URL(fileURLWithPath: ledgerPath)))
+    } catch {
+      throw FileError(path: ledgerPath, reason: "cannot be read as what a sweep has done")
     }
     guard found.configurations == configurations, found.values == values, found.data == data,
       found.histories.count == values.count, found.epochsDone >= 0,
