@@ -60,4 +60,28 @@ extension Raster where Sample == UInt8 {
     return Image(
       width: width * factor, height: height * factor, channels: channels, samples: enlarged)
   }
+
+  /// Every square of `factor` by `factor` pixels as one of their mean; what is left over at the
+  /// right and at the bottom belongs to the last one.
+  package func reduced(by factor: Int) -> Image {
+    precondition(factor >= 1, "the factor is at least 1")
+    guard factor > 1 else { return self }
+    let (columns, rows) = (max(1, width / factor), max(1, height / factor))
+    var reduced = [UInt8](repeating: 0, count: columns * rows * channels)
+    for row in 0..<rows {
+      let ys = row * factor..<(row == rows - 1 ? height : (row + 1) * factor)
+      for column in 0..<columns {
+        let xs = column * factor..<(column == columns - 1 ? width : (column + 1) * factor)
+        let count = xs.count * ys.count
+        for c in 0..<channels {
+          var sum = 0
+          for y in ys {
+            for x in xs { sum += Int(samples[(y * width + x) * channels + c]) }
+          }
+          reduced[(row * columns + column) * channels + c] = UInt8((sum + count / 2) / count)
+        }
+      }
+    }
+    return Image(width: columns, height: rows, channels: channels, samples: reduced)
+  }
 }

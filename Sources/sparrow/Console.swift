@@ -39,12 +39,15 @@ enum Console {
     return 0
   }
 
-  /// One JSON object on standard output, keys in snake case and sorted.
-  static func result(json value: some Encodable) throws {
+  /// One JSON object on standard output, as `text(json:)` lays it out.
+  static func result(json value: some Encodable) throws { try result(text(json: value)) }
+
+  /// One JSON object, keys in snake case and sorted.
+  static func text(json value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try result(String(decoding: try encoder.encode(value), as: UTF8.self))
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
 }
 

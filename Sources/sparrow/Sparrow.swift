@@ -27,8 +27,8 @@ struct Sparrow: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      Devices.self, Train.self, Evaluate.self, Encode.self, Reconstruct.self, Check.self,
-      SweepCommand.self, Bench.self, Fetch.self,
+      Devices.self, Train.self, SweepCommand.self, Evaluate.self, Encode.self, Reconstruct.self,
+      Inspect.self, Check.self, Bench.self, Fetch.self,
     ])
 
   static func main() {

@@ -72,8 +72,8 @@ import Testing
 
 @Suite struct HelpTests {
   @Test(arguments: [
-    [], ["devices"], ["train"], ["evaluate"], ["encode"], ["reconstruct"], ["check"], ["bench"],
-    ["bench", "matmul"], ["bench", "train"], ["fetch"],
+    [], ["devices"], ["train"], ["evaluate"], ["encode"], ["reconstruct"], ["inspect"], ["check"],
+    ["bench"], ["bench", "matmul"], ["bench", "train"], ["fetch"],
   ])
   func everyVerbHasHelp(command: [String]) async throws {
     let outcome = try await Tool.run(command + ["--help"])

@@ -1,0 +1,48 @@
+/// A colour as stored in an image: no gamma is applied.
+package struct Colour: Hashable, Sendable {
+  package let red, green, blue: UInt8
+
+  package init(_ red: UInt8, _ green: UInt8, _ blue: UInt8) {
+    self.red = red
+    self.green = green
+    self.blue = blue
+  }
+
+  package init(grey level: UInt8) { self.init(level, level, level) }
+
+  package static let white = Colour(grey: 255)
+  package static let black = Colour(grey: 0)
+
+  /// Colours for the series of a plot, told apart by colour-blind readers as well (after Okabe and
+  /// Ito), the strongest first.
+  package static let series = [
+    Colour(0, 114, 178), Colour(213, 94, 0), Colour(0, 158, 115), Colour(204, 121, 167),
+    Colour(230, 159, 0), Colour(86, 180, 233), Colour(90, 90, 90),
+  ]
+
+  /// From blue (-1) over white (0) to red (1), even in lightness on both sides; values beyond are
+  /// clipped, NaN is white.
+  package static func diverging(_ value: Double) -> Colour {
+    let strength = min(1, abs(value))
+    guard strength > 0 else { return .white }
+    let arm = value < 0 ? blues : reds
+    let place = strength * Double(arm.count - 1)
+    let index = min(Int(place), arm.count - 2)
+    return arm[index].mixed(with: arm[index + 1], share: place - Double(index))
+  }
+
+  private static let blues = [
+    white, Colour(190, 213, 236), Colour(106, 160, 208), Colour(40, 102, 172), Colour(8, 48, 107),
+  ]
+  private static let reds = [
+    white, Colour(248, 201, 180), Colour(234, 130, 100), Colour(196, 48, 50), Colour(103, 0, 20),
+  ]
+
+  /// `share` of the other colour and the rest of this one, `share` from 0 to 1.
+  package func mixed(with other: Colour, share: Double) -> Colour {
+    func mix(_ a: UInt8, _ b: UInt8) -> UInt8 {
+      UInt8((Double(a) + (Double(b) - Double(a)) * min(1, max(0, share))).rounded())
+    }
+    return Colour(mix(red, other.red), mix(green, other.green), mix(blue, other.blue))
+  }
+}
