@@ -4,7 +4,7 @@ import RandomNumbers
 
 extension ImageSet {
   /// What a network's initial parameters take from this set; nil where they take nothing.
-  func statistics(
+  package func statistics(
     for configuration: TrainingConfiguration, normalisation: Normalisation
   ) -> DataStatistics? {
     let network = configuration.network

@@ -160,12 +160,14 @@ struct BenchTrain: ParsableCommand {
     commandName: "train",
     abstract: "Milliseconds per training step and epoch, and where they go.",
     discussion: """
-      Times the seed's network without profiling, then profiles the same steps by OpenCL events: \
-      the device's own time of each operation. The rest is launching and waiting.
+      Times training without profiling, then profiles the same steps by OpenCL events: the \
+      device's own time of each operation. The rest is launching and waiting. --epochs are timed \
+      after one to warm up, 5 unless told.
 
       Examples:
         sparrow bench train
         sparrow bench train --data mnist:mnist --epochs 5 --device reference
+        sparrow bench train --data mnist:mnist --latents 1024 --code topk:32 --arithmetic dense
       """)
 
   @Option(
@@ -173,16 +175,15 @@ struct BenchTrain: ParsableCommand {
     help: ArgumentHelp("The images, as for `sparrow train`.", valueName: "source"),
     completion: .list(["mnist:", "idx:", "images:", "glyphs"]))
   var data = "glyphs:10000"
-  @Option(parsing: .unconditional, help: "Images in a step.") var batch = 256
-  @Option(parsing: .unconditional, help: "Epochs timed, after one to warm up.") var epochs = 5
+  @OptionGroup(title: "Network") var network: NetworkOptions
+  @OptionGroup(title: "Training") var training: TrainingOptions
   @OptionGroup var device: DeviceOptions
   @OptionGroup var json: JSONOption
 
-  func validate() throws {
-    _ = try dataSource(data)
-    try requirePositive(epochs, "--epochs")
-    try requirePositive(batch, "--batch")
-  }
+  func validate() throws { _ = try dataSource(data) }
+
+  /// Epochs timed, after one to warm up.
+  private var epochs: Int { training.epochs ?? 5 }
 
   private struct Operation: Encodable {
     let operation: String
@@ -192,14 +193,21 @@ struct BenchTrain: ParsableCommand {
   private struct Output: Encodable {
     let device: String
     let images, batch, stepsPerEpoch: Int
+    let code, arithmetic: String
+    let parameters: Int
     let epochSeconds, stepMilliseconds, samplesPerSecond: JSONNumber
     let operations: [Operation]
   }
 
   func run() throws {
     let images = try load(dataSource(data), seed: 0).train
-    let configuration = TrainingConfiguration(
-      network: .collapsed(inputs: images.featureCount), epochs: epochs + 1, batchSize: batch)
+    let batch = training.batch
+    var configuration = try training.configuration(
+      for: network.configuration(inputs: images.featureCount), targetL0: network.targetL0,
+      defaultEpochs: epochs)
+    configuration.epochs = epochs + 1
+    // What is annealed would make epochs unlike each other.
+    configuration.annealing = nil
     guard batch <= images.count else {
       throw TrainingError.batchLargerThanSet(batch: batch, count: images.count)
     }
@@ -219,6 +227,8 @@ struct BenchTrain: ParsableCommand {
     }
     let output = Output(
       device: name, images: images.count, batch: batch, stepsPerEpoch: steps,
+      code: "\(configuration.network.code)", arithmetic: configuration.chosenArithmetic.rawValue,
+      parameters: configuration.network.parameterLayout.parameterCount,
       epochSeconds: JSONNumber(seconds),
       stepMilliseconds: JSONNumber(seconds * 1e3 / Double(steps)),
       samplesPerSecond: JSONNumber(Double(images.count) / seconds), operations: operations)

@@ -173,23 +173,66 @@ struct Check: ParsableCommand {
           tier: "bound", $0.comparison)
       }
 
+      let inCodes = try Self.networks(inputs: images.featureCount).flatMap {
+        try codeSteps($0.name, $0.configuration, images, on: backend)
+      }
+
       let onDevice = try losses(configuration, images, steps: 20, on: backend)
       let onReference = try losses(configuration, images, steps: 20, on: ReferenceBackend())
       let free = Comparison(
         "loss of step", got: onDevice,
         expectation: Expectation(values: onReference, bounds: onReference.map { $0 * 1e-5 }))
-      return inSteps + [
+      return inSteps + inCodes + [
         Row(
           operation: "training: loss", shape: "20 free steps, batch 256", tier: "bound", free)
       ]
+    }
+
+    /// A network for each code and way of computing it, small enough for the reference.
+    private static func networks(
+      inputs: Int
+    ) -> [(name: String, configuration: TrainingConfiguration)] {
+      let codes: [Code] = [.topK(8), .batchTopK(8), .jumpReLU, .hardConcrete, .l1]
+      var result = codes.map { code in
+        (
+          "\(code)",
+          TrainingConfiguration.recommended(
+            for: .collapsed(inputs: inputs, code: code), epochs: 2, batchSize: 64,
+            targetL0: code.hasPenalty ? 8 : nil)
+        )
+      }
+      for arithmetic in CodeArithmetic.allCases {
+        var configuration = TrainingConfiguration.recommended(
+          for: .dictionary(inputs: inputs, latents: 200, code: .topK(8)), epochs: 2, batchSize: 64)
+        configuration.arithmetic = arithmetic
+        result.append(("\(arithmetic) dictionary", configuration))
+      }
+      return result
+    }
+
+    /// A few training steps of a code with every operation run on both sides.
+    private func codeSteps<B: Backend>(
+      _ name: String, _ configuration: TrainingConfiguration, _ images: ImageSet, on backend: B
+    ) throws -> [Row] {
+      let checked = CheckedBackend(
+        device: backend, oracle: ReferenceBackend(), stopsAtMismatch: false)
+      _ = try losses(configuration, images, steps: 2, on: checked)
+      return checked.comparisons.map {
+        Row(
+          operation: "training \(name): \($0.operation)", shape: "2 steps, \($0.calls) calls",
+          tier: "bound", $0.comparison)
+      }
     }
 
     /// The loss of each of the first steps.
     private func losses<B: Backend>(
       _ configuration: TrainingConfiguration, _ images: ImageSet, steps: Int, on backend: B
     ) throws -> [Double] {
-      let step = try TrainingStep(configuration, on: backend)
-      let resident = try ResidentImages(images, normalisation: .unit, on: backend)
+      let step = try TrainingStep(
+        configuration, stepsPerEpoch: steps,
+        data: images.statistics(for: configuration, normalisation: .unit), on: backend)
+      let resident = try ResidentImages(
+        images, normalisation: .unit, mean: step.network.inputMean, on: backend)
       let count = steps * configuration.batchSize
       var generator = SplitMix64(seed: configuration.seed)
       let order = try backend.allocate([count], of: UInt32.self)

@@ -58,7 +58,7 @@ struct Inspect: ParsableCommand {
     if FileManager.default.fileExists(atPath: output, isDirectory: &isFolder), !isFolder.boolValue {
       throw FileError(path: output, reason: "--output is a file, not a folder")
     }
-    let file = try ModelFile(path: model.path)
+    let file = try model.load()
     let latents = file.description.training.network.latents
     for number in latent where !(0..<latents).contains(number) {
       throw Problem("--latent \(number): the model has the latents 0 to \(latents - 1)")
