@@ -107,16 +107,23 @@ package struct AdamParameter<Storage: AnyObject> {
 package struct SparseAdam<Storage: AnyObject> {
   package let decoder, encoder, bias: AdamParameter<Storage>
   package let step: AdamStep
+  /// The encoder's weight's step: `step` but for its size.
+  package let encoderStep: AdamStep
   package let unitNorm: Bool
 
   package init(
     decoder: AdamParameter<Storage>, encoder: AdamParameter<Storage>, bias: AdamParameter<Storage>,
-    step: AdamStep, unitNorm: Bool
+    step: AdamStep, encoderStep: AdamStep, unitNorm: Bool
   ) {
+    precondition(
+      step.beta1 == encoderStep.beta1 && step.beta2 == encoderStep.beta2
+        && step.epsilon == encoderStep.epsilon
+        && step.secondMomentScale == encoderStep.secondMomentScale, "steps of one optimizer")
     self.decoder = decoder
     self.encoder = encoder
     self.bias = bias
     self.step = step
+    self.encoderStep = encoderStep
     self.unitNorm = unitNorm
   }
 }

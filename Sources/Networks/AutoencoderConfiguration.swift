@@ -107,7 +107,9 @@ package struct AutoencoderConfiguration: Hashable, Sendable {
     return layout
   }
 
-  static let threshold = "code.threshold"
+  /// Of the first layer.
+  package static let encoderWeight = "encoder.0.weight"
+  package static let threshold = "code.threshold"
   static let gateSlope = "code.gate_slope"
   static let gateOffset = "code.gate_offset"
   static let inputMean = "input.mean"

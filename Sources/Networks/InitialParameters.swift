@@ -21,10 +21,13 @@ extension AutoencoderConfiguration {
   /// limit = sqrt(6 / inputs) for layers that are rectified, the code's among them (He et al. 2015),
   /// which loses fewer units to zero in the first steps than sqrt(6 / (inputs + outputs))
   /// (Glorot & Bengio 2010), the limit of the others. A dictionary's rows are normal random vectors,
-  /// or the samples of `data`, scaled to norm 1, and its encoder starts as its decoder.
+  /// or the samples of `data`, scaled to norm 1, and its encoder starts as its decoder times
+  /// `encoderStart`.
   ///
   /// - Parameter data: needed where the input is centred.
-  package func initialParameters(seed: UInt64, data: DataStatistics? = nil) -> [Float] {
+  package func initialParameters(
+    seed: UInt64, data: DataStatistics? = nil, encoderStart: Double = 1
+  ) -> [Float] {
     let layout = parameterLayout
     var values = [Float](repeating: 0, count: layout.count)
     for layer in 0..<layerCount {
@@ -48,7 +51,9 @@ extension AutoencoderConfiguration {
     }
     if isDictionary {
       let (encoder, decoder) = (layout.slots[0], layout.slots[2])
-      for i in 0..<encoder.shape.count { values[encoder.offset + i] = values[decoder.offset + i] }
+      for i in 0..<encoder.shape.count {
+        values[encoder.offset + i] = Float(encoderStart) * values[decoder.offset + i]
+      }
     }
     for slot in layout.slots {
       let start: [Float]

@@ -15,18 +15,28 @@ extension TrainingConfiguration {
     case .relu: return result
     case .topK(let k), .batchTopK(let k):
       if network.isDictionary {
-        result.learningRate = 3e-3
-        result.schedule = LearningRateSchedule(.linear, decayStart: length / 2)
         result.optimizer = OptimizerConfiguration(.adam(beta2: 0.99))
-        result.annealing = AnnealedCount(
-          from: min(network.latents, 2 * k), to: k, over: 0.3, shape: .exponential)
+        result.schedule = LearningRateSchedule(.linear, decayStart: length / 2)
+        result.balance = LatentBalance()
+        if 64 * k > network.latents {
+          result.learningRate = 3e-3
+          result.annealing = AnnealedCount(
+            from: min(network.latents, 2 * k), to: k, over: 0.3, shape: .exponential)
+        } else {
+          // With few active latents, random directions hardly get a share of the images.
+          result.learningRate = 1e-2
+          result.startsFromData = true
+          result.encoderStart = 0.5
+          result.encoderRate = 0.1
+          result.balance = LatentBalance(increment: 0.003)
+        }
       } else {
         result.learningRate = 8e-3
         result.schedule = LearningRateSchedule(.cosine, warmup: length / 5)
         result.annealing = AnnealedCount(
           from: network.latents, to: k, over: 0.33, shape: .exponential)
+        result.balance = LatentBalance()
       }
-      result.balance = LatentBalance()
     case .jumpReLU, .hardConcrete, .l1:
       result.learningRate = network.isDictionary ? 3e-3 : 8e-3
       result.schedule = LearningRateSchedule(.cosine, warmup: length / 5)

@@ -25,8 +25,12 @@ package struct TrainingConfiguration: Hashable, Sendable {
   package var annealing: AnnealedCount?
   /// What is done for latents that hardly fire; nothing when nil.
   package var balance: LatentBalance?
-  /// The share of a dictionary's rows that start from data rather than from random directions.
+  /// Whether a dictionary's rows start from training images rather than from random directions.
   package var startsFromData: Bool
+  /// What a dictionary's encoder starts as, in terms of its decoder.
+  package var encoderStart: Double
+  /// What the learning rate of a dictionary's encoder is in terms of the others'.
+  package var encoderRate: Double
   /// Nil: the faster one for the shape.
   package var arithmetic: CodeArithmetic?
 
@@ -45,6 +49,8 @@ package struct TrainingConfiguration: Hashable, Sendable {
     schedule = LearningRateSchedule()
     optimizer = OptimizerConfiguration()
     startsFromData = false
+    encoderStart = 1
+    encoderRate = 1
   }
 
   /// What is wrong with it, as one line, or nil.
@@ -71,7 +77,8 @@ package struct TrainingConfiguration: Hashable, Sendable {
 extension TrainingConfiguration: Codable {
   private enum CodingKeys: String, CodingKey {
     case network, epochs, batchSize, learningRate, seed, alpha, beta, targetL0, contractive
-    case schedule, optimizer, annealing, balance, startsFromData, arithmetic
+    case schedule, optimizer, annealing, balance, startsFromData, encoderStart, encoderRate,
+      arithmetic
   }
 
   /// Models of before there were codes have the first seven alone.
@@ -96,6 +103,8 @@ extension TrainingConfiguration: Codable {
     annealing = try values.decodeIfPresent(AnnealedCount.self, forKey: .annealing)
     balance = try values.decodeIfPresent(LatentBalance.self, forKey: .balance)
     startsFromData = try values.decodeIfPresent(Bool.self, forKey: .startsFromData) ?? false
+    encoderStart = try values.decodeIfPresent(Double.self, forKey: .encoderStart) ?? 1
+    encoderRate = try values.decodeIfPresent(Double.self, forKey: .encoderRate) ?? 1
     arithmetic = try values.decodeIfPresent(CodeArithmetic.self, forKey: .arithmetic)
   }
 }

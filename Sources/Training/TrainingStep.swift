@@ -21,6 +21,7 @@ package final class TrainingStep<B: Backend> {
   /// The moving average of the share of samples for which each latent fires, `[latents]`.
   private let frequency: B.Floats?
   private let contractivePenalty: B.Floats
+  private let rates: [(range: Range<Int>, factor: Double)]
 
   /// - Parameters:
   ///   - stepsPerEpoch: what epochs in the schedules are counted by.
@@ -35,8 +36,11 @@ package final class TrainingStep<B: Backend> {
     self.stepsPerEpoch = stepsPerEpoch
     let shape = configuration.network
     network = try Autoencoder(
-      shape, parameters: shape.initialParameters(seed: configuration.seed, data: data),
+      shape,
+      parameters: shape.initialParameters(
+        seed: configuration.seed, data: data, encoderStart: configuration.encoderStart),
       on: backend)
+    rates = Self.rates(network.arena.layout, configuration)
     optimizer = try Optimizer(configuration.optimizer, for: network.arena, on: backend)
     workspace = try Workspace(
       shape, batch: configuration.batchSize, arithmetic: configuration.chosenArithmetic,
@@ -126,17 +130,12 @@ package final class TrainingStep<B: Backend> {
       try backend.projectRows(dictionary.gradient, orthogonalTo: dictionary.value)
     }
     try optimizer.beginStep(arena, on: backend)
-    if configuration.network.code == .jumpReLU, let threshold = network.thresholdSlot {
-      // The threshold comes behind the weights and biases and before the input's mean, which has no
-      // gradient.
+    for (range, factor) in rates {
       try optimizer.update(
-        0..<threshold.offset, of: arena, learningRate: learningRate, on: backend)
-      try optimizer.update(
-        threshold, of: arena, learningRate: learningRate * Self.thresholdRate, on: backend)
-      try backend.clampBelow(arena.value(threshold), bound: 0)
-    } else {
-      try optimizer.update(
-        0..<arena.values.count, of: arena, learningRate: learningRate, on: backend)
+        range, of: arena, learningRate: learningRate * factor, on: backend)
+    }
+    if configuration.network.code == .jumpReLU, let threshold = network.threshold {
+      try backend.clampBelow(threshold, bound: 0)
     }
     if configuration.network.unitNormDecoder { try backend.normaliseRows(dictionary.value) }
     try optimizer.endStep(arena, on: backend)
@@ -144,6 +143,29 @@ package final class TrainingStep<B: Backend> {
 
   /// Thresholds move faster than weights: they start far from where they end.
   private static var thresholdRate: Double { 2.5 }
+
+  /// The arena's elements in ranges, each with what the learning rate is multiplied by there.
+  private static func rates(
+    _ layout: ParameterLayout, _ configuration: TrainingConfiguration
+  ) -> [(range: Range<Int>, factor: Double)] {
+    var result: [(range: Range<Int>, factor: Double)] = []
+    for slot in layout.slots {
+      let factor =
+        switch slot.name {
+        case AutoencoderConfiguration.threshold: thresholdRate
+        case AutoencoderConfiguration.encoderWeight where configuration.network.isDictionary:
+          configuration.encoderRate
+        default: 1.0
+        }
+      let end = slot.offset + slot.shape.count
+      if let last = result.last, last.factor == factor {
+        result[result.count - 1].range = last.range.lowerBound..<end
+      } else {
+        result.append((slot.offset..<end, factor))
+      }
+    }
+    return result
+  }
 
   private func update(_ sparse: SparseBatch<B.Storage>, learningRate: Double) throws {
     let arena = network.arena
@@ -157,7 +179,9 @@ package final class TrainingStep<B: Backend> {
           decoder: optimizer.adamParameter(dictionary.slot, of: arena),
           encoder: optimizer.adamParameter(encoder.weight, of: arena),
           bias: optimizer.adamParameter(encoder.bias, of: arena),
-          step: optimizer.adamStep(learningRate: learningRate), unitNorm: unitNorm))
+          step: optimizer.adamStep(learningRate: learningRate),
+          encoderStep: optimizer.adamStep(learningRate: learningRate * configuration.encoderRate),
+          unitNorm: unitNorm))
       try optimizer.update(
         network.outputBias, of: arena, learningRate: learningRate, on: backend)
       return try optimizer.endStep(arena, on: backend)
@@ -169,7 +193,12 @@ package final class TrainingStep<B: Backend> {
       sparse, decoder: dictionary.gradient, encoder: arena.gradient(encoder.weight),
       bias: arena.gradient(encoder.bias))
     if unitNorm { try backend.projectRows(dictionary.gradient, orthogonalTo: dictionary.value) }
-    try optimizer.step(arena, learningRate: learningRate, on: backend)
+    try optimizer.beginStep(arena, on: backend)
+    for (range, factor) in rates {
+      try optimizer.update(
+        range, of: arena, learningRate: learningRate * factor, on: backend)
+    }
+    try optimizer.endStep(arena, on: backend)
     if unitNorm { try backend.normaliseRows(dictionary.value) }
   }
 
