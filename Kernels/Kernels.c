@@ -38,6 +38,21 @@ static const char columns[] = {
     , 0};
 const char *const sparrowKernelColumns = columns;
 
+static const char tickets[] = {
+#embed "tickets.cl"
+    , 0};
+const char *const sparrowKernelTickets = tickets;
+
+static const char select[] = {
+#embed "select.cl"
+    , 0};
+const char *const sparrowKernelSelect = select;
+
+static const char sparse[] = {
+#embed "sparse.cl"
+    , 0};
+const char *const sparrowKernelSparse = sparse;
+
 static const char matmul_block[] = {
 #embed "matmul_block.cl"
     , 0};

@@ -2,10 +2,12 @@
 /// k / L of the dense work.
 ///
 /// The rules of `Backend` hold. A sparse code is `indices` and `values`, both `[B, k]`: row i keeps
-/// the latents indices_is, ascending in s, with the values values_is >= 0; a kept value may be zero,
-/// and then it counts as not kept. Weights have a row of D values for each latent: `[L, D]`.
+/// the latents indices_is < L, strictly ascending in s, with the values values_is >= 0; a kept value
+/// may be zero, and then it counts as not kept (but 0 times a weight that is not finite may be NaN).
+/// Weights have a row of D values for each latent: `[L, D]`.
 package protocol SparseOperations: BackendMemory {
-  /// `CodeOperations.topK` in sparse form.
+  /// `CodeOperations.topK` in sparse form: indices_i are the k largest of row i, ascending, whatever
+  /// their sign; values_is = max(a_(i, indices_is), 0), and 0 for NaN.
   ///
   /// Shapes: a `[B, L]`; indices, values `[B, k]`, 1 <= k <= L.
   func sparseTopK(_ a: Floats, indices: Indices, values: Floats) throws
@@ -58,7 +60,8 @@ package protocol SparseOperations: BackendMemory {
 
   /// `sparseGradients` and, in the same visit of each active latent's rows, the optimizer's step:
   /// where `unitNorm` is set, dD_j loses its component along D_j, dD_j -= (dD_j . D_j) D_j; then
-  /// Adam on D_j, E_j and b_j; then, where set, D_j /= ||D_j||.
+  /// Adam on D_j, E_j and b_j; then, where set, D_j /= ||D_j||, but a row of zeros, or one whose norm
+  /// is not finite, is left as Adam made it.
   ///
   /// Latents without entries keep parameters and moments: Adam is lazy in latents.
   /// Shapes: D, E and their moments `[L, D]`; b and its moments `[L]`. Updated in place.

@@ -5,7 +5,7 @@ import OpenCLRuntime
 package enum KernelSource: String, Sendable {
   case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
     denseCPU
-  case densePassCPU, matmulGPU, peak, balance
+  case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse
 
   var text: String {
     switch self {
@@ -22,6 +22,9 @@ package enum KernelSource: String, Sendable {
     case .matmulGPU: String(cString: sparrowKernelMatmulGPU)
     case .peak: String(cString: sparrowKernelPeak)
     case .balance: String(cString: sparrowKernelBalance)
+    case .tickets: String(cString: sparrowKernelTickets)
+    case .select: String(cString: sparrowKernelSelect)
+    case .sparse: String(cString: sparrowKernelSparse)
     }
   }
 }
@@ -33,11 +36,13 @@ extension KernelSource {
       switch self {
       case .loss: [Self.activation.text, Self.lossRow.text, text]
       case .matmulGPU: [Self.activation.text, text]
-      case .matmulCPU, .denseCPU: [Self.activation.text, Self.matmulBlock.text, text]
+      case .matmulCPU, .denseCPU:
+        [Self.activation.text, Self.tickets.text, Self.matmulBlock.text, text]
+      case .sparse: [Self.tickets.text, Self.select.text, text]
       case .densePassCPU:
         // The block in two forms: straight on the way forward, transposed on the way back.
         [
-          Self.activation.text, Self.lossRow.text, Self.matmulBlock.text,
+          Self.activation.text, Self.lossRow.text, Self.tickets.text, Self.matmulBlock.text,
           """
           #undef TRANSPOSE_B
           #define TRANSPOSE_B 1

@@ -82,7 +82,24 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     }
   }
 
-  func host(_ tensor: Floats) throws -> [Float] { try oracle.download(tensor.onOracle()) }
+  /// Compares outputs that must have the same bits, then gives the oracle the device's.
+  func settle(_ operation: String, exactly outputs: [(String, Indices)]) throws {
+    var comparison = Comparison()
+    for (name, tensor) in outputs {
+      let got = try device.download(tensor.onDevice())
+      let wanted = try oracle.download(tensor.onOracle())
+      comparison.merge(
+        Comparison(
+          name, got: got.map(Double.init),
+          expectation: Expectation(exactly: wanted.map(Double.init))))
+      try oracle.upload(got, into: tensor.onOracle())
+    }
+    try record(operation, comparison)
+  }
+
+  func host<Element: Scalar>(_ tensor: Tensor<Storage, Element>) throws -> [Element] {
+    try oracle.download(tensor.onOracle())
+  }
 
   // MARK: Operations
 
@@ -326,14 +343,7 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
   package func countNonzero(_ z: Floats, accumulatingInto counts: Indices) throws {
     try device.countNonzero(z.onDevice(), accumulatingInto: counts.onDevice())
     try oracle.countNonzero(z.onOracle(), accumulatingInto: counts.onOracle())
-    let got = try device.download(counts.onDevice())
-    let wanted = try oracle.download(counts.onOracle())
-    try record(
-      "countNonzero",
-      Comparison(
-        "counts", got: got.map(Double.init),
-        expectation: Expectation(exactly: wanted.map(Double.init))))
-    try oracle.upload(got, into: counts.onOracle())
+    try settle("countNonzero", exactly: [("counts", counts)])
   }
 }
 
