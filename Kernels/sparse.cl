@@ -53,6 +53,8 @@ inline float sum8(const float8 v) {
   const float beta1, const float rest1, const float beta2, const float rest2,                  \
       const float stepSize, const float secondMomentScale, const float epsilon
 #define ADAM_NUMBERS beta1, rest1, beta2, rest2, stepSize, secondMomentScale, epsilon
+// The encoder's: the same but for the size of the step.
+#define ENCODER_NUMBERS beta1, rest1, beta2, rest2, encoderStepSize, secondMomentScale, epsilon
 
 inline void adamScalar(global float *p, global float *m, global float *v, const float slope,
                        ADAM_PARAMETERS) {
@@ -525,7 +527,7 @@ void sparseGradientsGPU(GRADIENT_ARGUMENTS) {
   BATCH_ARGUMENTS, TENSOR(float, decoder), TENSOR(float, decoderMean),                           \
       TENSOR(float, decoderSquare), TENSOR(float, encoder), TENSOR(float, encoderMean),          \
       TENSOR(float, encoderSquare), TENSOR(float, bias), TENSOR(float, biasMean),                \
-      TENSOR(float, biasSquare), const uint unitNorm, ADAM_PARAMETERS
+      TENSOR(float, biasSquare), const uint unitNorm, ADAM_PARAMETERS, const float encoderStepSize
 #define MOVE_STATE                                                                            \
   MOVE(decoder) MOVE(decoderMean) MOVE(decoderSquare) MOVE(encoder) MOVE(encoderMean)          \
   MOVE(encoderSquare) MOVE(bias) MOVE(biasMean) MOVE(biasSquare)
@@ -606,7 +608,7 @@ void sparseUpdateCPU(UPDATE_ARGUMENTS, volatile global uint *tickets) {
         const uint count = min(width - first, (uint)CHUNK);
         addEntries(own, n, codeGradient, k, x + first, width, count, sums);
         adamRow(encoder + row + first, encoderMean + row + first, encoderSquare + row + first,
-                sums, 0.0f, count, ADAM_NUMBERS);
+                sums, 0.0f, count, ENCODER_NUMBERS);
       }
       adamScalar(bias + j, biasMean + j, biasSquare + j, sumOfEntries(own, n, codeGradient),
                  ADAM_NUMBERS);
@@ -642,7 +644,7 @@ void sparseUpdateGPU(UPDATE_ARGUMENTS) {
     adamScalar(p, decoderMean + row + d, decoderSquare + row + d, slope, ADAM_NUMBERS);
     square = fma(*p, *p, square);
     adamScalar(encoder + row + d, encoderMean + row + d, encoderSquare + row + d,
-               columnOfEntries(own, n, codeGradient, k, x, width, d), ADAM_NUMBERS);
+               columnOfEntries(own, n, codeGradient, k, x, width, d), ENCODER_NUMBERS);
   }
   barrier(CLK_LOCAL_MEM_FENCE);
   sums[lane] = square;

@@ -160,7 +160,7 @@ extension OpenCLBackend {
     let step = state.step
     for number in [
       step.beta1, 1 - step.beta1, step.beta2, 1 - step.beta2, step.stepSize,
-      step.secondMomentScale, step.epsilon,
+      step.secondMomentScale, step.epsilon, state.encoderStep.stepSize,
     ] {
       try arguments.add(number)
     }

@@ -134,7 +134,8 @@ extension ReferenceBackend {
     let width = shape.width
     let rows = LatentRows(batch)
     let (decoder, encoder) = (SharedAdam(state.decoder), SharedAdam(state.encoder))
-    let (bias, step, unitNorm) = (SharedAdam(state.bias), state.step, state.unitNorm)
+    let (bias, unitNorm) = (SharedAdam(state.bias), state.unitNorm)
+    let (step, encoderStep) = (state.step, state.encoderStep)
     parallel(shape.latents) { latents in
       var slopes = [Float](repeating: 0, count: width)
       for j in latents {
@@ -152,7 +153,7 @@ extension ReferenceBackend {
           }
           for d in 0..<width { decoder.update(j * width + d, slope: g[d], step) }
           rows.sum(own, rows.codeGradient, rows.input, into: g)
-          for d in 0..<width { encoder.update(j * width + d, slope: g[d], step) }
+          for d in 0..<width { encoder.update(j * width + d, slope: g[d], encoderStep) }
         }
         bias.update(j, slope: rows.biasGradient(own), step)
         guard unitNorm else { continue }

@@ -99,17 +99,20 @@ extension CheckedBackend {
   package func sparseUpdate(_ batch: SparseBatch<Storage>, _ state: SparseAdam<Storage>) throws {
     let expected = Oracle.sparseUpdate(
       try host(batch), decoder: try host(state.decoder), encoder: try host(state.encoder),
-      bias: try host(state.bias), step: state.step, unitNorm: state.unitNorm)
+      bias: try host(state.bias), step: state.step, encoderStep: state.encoderStep,
+      unitNorm: state.unitNorm)
     try device.sparseUpdate(
       batch.onDevice(),
       SparseAdam(
         decoder: state.decoder.onDevice(), encoder: state.encoder.onDevice(),
-        bias: state.bias.onDevice(), step: state.step, unitNorm: state.unitNorm))
+        bias: state.bias.onDevice(), step: state.step, encoderStep: state.encoderStep,
+        unitNorm: state.unitNorm))
     try oracle.sparseUpdate(
       batch.onOracle(),
       SparseAdam(
         decoder: state.decoder.onOracle(), encoder: state.encoder.onOracle(),
-        bias: state.bias.onOracle(), step: state.step, unitNorm: state.unitNorm))
+        bias: state.bias.onOracle(), step: state.step, encoderStep: state.encoderStep,
+        unitNorm: state.unitNorm))
     try settle(
       "sparseUpdate",
       [

@@ -307,10 +307,12 @@ struct SparseUpdateCase: OperationCase {
       decoder: try bench.updated(decoder, size.weights, name: "D"),
       encoder: try bench.updated(encoder, size.weights, name: "E"),
       bias: try bench.updated(bias, [size.latents], name: "b"),
-      step: AdamStep(step: 3, learningRate: 1e-2), unitNorm: unitNorm)
+      step: AdamStep(step: 3, learningRate: 1e-2),
+      encoderStep: AdamStep(step: 3, learningRate: 2e-3), unitNorm: unitNorm)
     try bench.backend.sparseUpdate(bench.input(host, size), state)
     let expected = Oracle.sparseUpdate(
-      host, decoder: decoder, encoder: encoder, bias: bias, step: state.step, unitNorm: unitNorm)
+      host, decoder: decoder, encoder: encoder, bias: bias, step: state.step,
+      encoderStep: state.encoderStep, unitNorm: unitNorm)
     try bench.expect("D", state.decoder, expected.decoder)
     try bench.expect("E", state.encoder, expected.encoder)
     try bench.expect("b", state.bias, expected.bias)

@@ -148,7 +148,7 @@ extension Oracle {
   /// The decoder, the encoder and the bias after a step.
   static func sparseUpdate(
     _ batch: HostSparseBatch, decoder: AdamTriple<[Float]>, encoder: AdamTriple<[Float]>,
-    bias: AdamTriple<[Float]>, step: AdamStep, unitNorm: Bool
+    bias: AdamTriple<[Float]>, step: AdamStep, encoderStep: AdamStep, unitNorm: Bool
   ) -> (
     decoder: AdamTriple<Expectation>, encoder: AdamTriple<Expectation>,
     bias: AdamTriple<Expectation>
@@ -167,7 +167,7 @@ extension Oracle {
       if unitNorm { slopes.decoder = orthogonal(slopes.decoder, to: decoder.value[row]) }
       adamStep(&wanted.decoder, from: row.lowerBound, slopes.decoder, step)
       if unitNorm { normalise(&wanted.decoder.value, row) }
-      adamStep(&wanted.encoder, from: row.lowerBound, slopes.encoder, step)
+      adamStep(&wanted.encoder, from: row.lowerBound, slopes.encoder, encoderStep)
       adamStep(&wanted.bias, from: j, slopes.bias, step)
     }
     return wanted
