@@ -43,10 +43,10 @@ static const char tickets[] = {
     , 0};
 const char *const sparrowKernelTickets = tickets;
 
-static const char select[] = {
+static const char selection[] = {
 #embed "select.cl"
     , 0};
-const char *const sparrowKernelSelect = select;
+const char *const sparrowKernelSelect = selection;
 
 static const char sparse[] = {
 #embed "sparse.cl"
@@ -82,3 +82,13 @@ static const char balance[] = {
 #embed "balance.cl"
     , 0};
 const char *const sparrowKernelBalance = balance;
+
+static const char codes[] = {
+#embed "codes.cl"
+    , 0};
+const char *const sparrowKernelCodes = codes;
+
+static const char gates[] = {
+#embed "gates.cl"
+    , 0};
+const char *const sparrowKernelGates = gates;

@@ -18,5 +18,7 @@ extern const char *const sparrowKernelDenseCPU;
 extern const char *const sparrowKernelMatmulGPU;
 extern const char *const sparrowKernelPeak;
 extern const char *const sparrowKernelBalance;
+extern const char *const sparrowKernelCodes;
+extern const char *const sparrowKernelGates;
 
 #endif

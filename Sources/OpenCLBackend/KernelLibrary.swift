@@ -5,7 +5,8 @@ import OpenCLRuntime
 package enum KernelSource: String, Sendable {
   case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
     denseCPU
-  case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse
+  case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, codes,
+    gates
 
   var text: String {
     switch self {
@@ -25,6 +26,8 @@ package enum KernelSource: String, Sendable {
     case .tickets: String(cString: sparrowKernelTickets)
     case .select: String(cString: sparrowKernelSelect)
     case .sparse: String(cString: sparrowKernelSparse)
+    case .codes: String(cString: sparrowKernelCodes)
+    case .gates: String(cString: sparrowKernelGates)
     }
   }
 }
@@ -35,10 +38,11 @@ extension KernelSource {
     let pieces: [String] =
       switch self {
       case .loss: [Self.activation.text, Self.lossRow.text, text]
-      case .matmulGPU: [Self.activation.text, text]
+      case .matmulGPU, .gates: [Self.activation.text, text]
       case .matmulCPU, .denseCPU:
         [Self.activation.text, Self.tickets.text, Self.matmulBlock.text, text]
       case .sparse: [Self.tickets.text, Self.select.text, text]
+      case .codes: [Self.select.text, text]
       case .densePassCPU:
         // The block in two forms: straight on the way forward, transposed on the way back.
         [
