@@ -17,7 +17,7 @@ package struct TargetL0: Codable, Hashable, Sendable {
   package var upper: Double
 
   package init(
-    _ value: Double, fraction: Double = 0.33, proportionalGain: Double = 2,
+    _ value: Double, fraction: Double = 0.2, proportionalGain: Double = 2,
     integralGain: Double = 0.01, lower: Double = 1e-7, upper: Double = 1
   ) {
     self.value = value

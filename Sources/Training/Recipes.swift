@@ -25,9 +25,12 @@ extension TrainingConfiguration {
         } else {
           // With few active latents, random directions hardly get a share of the images.
           result.learningRate = 1e-2
+          result.schedule.decayStart = 0.7 * length
+          result.annealing = AnnealedCount(
+            from: min(network.latents, k + k / 2), to: k, over: 0.15, shape: .exponential)
           result.startsFromData = true
           result.encoderStart = 0.5
-          result.encoderRate = 0.1
+          result.encoderRate = 0.12
           result.balance = LatentBalance(increment: 0.003)
         }
       } else {

@@ -110,7 +110,7 @@ struct NetworkOptions: ParsableArguments {
       guard let targetL0 else {
         throw ValidationError("--code \(name) needs its K, as in \(name):16, or --target-l0")
       }
-      guard targetL0 == targetL0.rounded(), targetL0 < 1 << 24 else {
+      guard targetL0 == targetL0.rounded(), targetL0 < 0x1p24 else {
         throw ValidationError("--target-l0 is the K of \(name): a whole number, not \(targetL0)")
       }
       guard let result = Code("\(name):\(Int(targetL0))") else {

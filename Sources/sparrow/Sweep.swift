@@ -14,7 +14,7 @@ enum SweptCode: String, CaseIterable, ExpressibleByArgument {
   func code(_ value: Double) throws -> (Code, targetL0: Double?) {
     switch self {
     case .topk, .batchtopk:
-      guard value == value.rounded(), value >= 1, value < 1 << 24 else {
+      guard value == value.rounded(), value >= 1, value < 0x1p24 else {
         throw ValidationError("--values are the K of \(rawValue): whole numbers from 1 on")
       }
       guard let code = Code("\(rawValue):\(Int(value))") else { break }
