@@ -77,7 +77,7 @@ struct ResolvedAxis {
   /// 0 at the lower end, 1 at the upper.
   func position(_ value: Double) -> Double {
     isLogarithmic
-      ? log(value / lower) / log(upper / lower) : (value - lower) / (upper - lower)
+      ? (log(value) - log(lower)) / (log(upper) - log(lower)) : (value - lower) / (upper - lower)
   }
 
   private static func span(
@@ -87,8 +87,10 @@ struct ResolvedAxis {
       preconditionFailure("an axis without data has no span")
     }
     if isLogarithmic {
-      let padding = upper > lower ? pow(upper / lower, 0.04) : 2
-      return max(lower / padding, .leastNormalMagnitude)...upper * padding
+      let padding = upper > lower ? pow(10, 0.04 * (log10(upper) - log10(lower))) : 2
+      return max(
+        lower / padding, .leastNormalMagnitude)...min(
+          upper * padding, .greatestFiniteMagnitude)
     }
     if includesZero { (lower, upper) = (min(0, lower), max(0, upper)) }
     if lower == upper {
@@ -110,7 +112,7 @@ struct ResolvedAxis {
     let raw = width / Double(max(1, room))
     let power = pow(10, floor(log10(raw)))
     guard power > 0, power.isFinite else { return [span.lowerBound, span.upperBound] }
-    let step = [1, 2, 5].map { $0 * power }.first { $0 >= raw * 0.999 } ?? 10 * power
+    let step = [1, 2, 5].map { $0 * power }.first { $0 >= raw * 0.7 } ?? 10 * power
     let usedStep = isWhole ? max(1, step) : step
     let first = (span.lowerBound / usedStep - 1e-9).rounded(.up)
     let count = Int(min(100, (span.upperBound / usedStep + 1e-9).rounded(.down) - first))
@@ -128,7 +130,7 @@ struct ResolvedAxis {
   ) -> (ticks: [Double], minor: [Double]) {
     let first = Int(log10(span.lowerBound).rounded(.down))
     let last = Int(log10(span.upperBound).rounded(.up))
-    let width = log10(span.upperBound / span.lowerBound)
+    let width = log10(span.upperBound) - log10(span.lowerBound)
     func values(_ multiples: [Double], every stride: Int = 1) -> [Double] {
       var values: [Double] = []
       for exponent in first - 1...last where exponent % stride == 0 {
