@@ -16,6 +16,8 @@ package struct PlotAxis: Sendable {
   package var ticks: [Double]?
   /// Whether only whole numbers are marked, as for counts.
   package var isWhole: Bool
+  /// Below this value nothing is marked but by name.
+  package var firstTick: Double?
   /// Places with a name instead of a number, besides the ticks.
   package var marks: [(value: Double, label: String)] = []
 
@@ -67,11 +69,12 @@ struct ResolvedAxis {
     func isInside(_ value: Double) -> Bool {
       value >= span.lowerBound - slack && value <= span.upperBound + slack
     }
+    func isMarked(_ value: Double) -> Bool { isInside(value) && value >= axis.firstTick ?? value }
     let labels = Self.labels(chosen, isLogarithmic: isLogarithmic)
     ticks =
-      zip(chosen, labels).filter { isInside($0.0) }.map { Tick(value: $0.0, label: $0.1) }
+      zip(chosen, labels).filter { isMarked($0.0) }.map { Tick(value: $0.0, label: $0.1) }
       + axis.marks.filter { isInside($0.value) }.map { Tick(value: $0.value, label: $0.label) }
-    minorTicks = minor.filter(isInside)
+    minorTicks = minor.filter(isMarked)
   }
 
   /// 0 at the lower end, 1 at the upper.
