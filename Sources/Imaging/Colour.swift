@@ -23,8 +23,8 @@ package struct Colour: Hashable, Sendable {
   /// From blue (-1) over white (0) to red (1), even in lightness on both sides; values beyond are
   /// clipped, NaN is white.
   package static func diverging(_ value: Double) -> Colour {
+    guard abs(value) > 0 else { return .white }
     let strength = min(1, abs(value))
-    guard strength > 0 else { return .white }
     let arm = value < 0 ? blues : reds
     let place = strength * Double(arm.count - 1)
     let index = min(Int(place), arm.count - 2)

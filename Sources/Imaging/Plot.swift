@@ -108,7 +108,7 @@ package struct Plot: Sendable {
   }
 
   private func check(_ value: Double, on axis: PlotAxis, _ what: String) throws {
-    guard value.isFinite else {
+    guard value.isFinite, abs(value) <= 1e300 else {
       throw PlotError("plot \"\(title)\", \(what) is \(value)")
     }
     if axis.scale == .logarithmic, value < .leastNormalMagnitude {

@@ -16,6 +16,8 @@ package struct PlotAxis: Sendable {
   package var ticks: [Double]?
   /// Whether only whole numbers are marked, as for counts.
   package var isWhole: Bool
+  /// Below this value nothing is marked but by name.
+  package var firstTick: Double?
   /// Places with a name instead of a number, besides the ticks.
   package var marks: [(value: Double, label: String)] = []
 
@@ -67,17 +69,18 @@ struct ResolvedAxis {
     func isInside(_ value: Double) -> Bool {
       value >= span.lowerBound - slack && value <= span.upperBound + slack
     }
+    func isMarked(_ value: Double) -> Bool { isInside(value) && value >= axis.firstTick ?? value }
     let labels = Self.labels(chosen, isLogarithmic: isLogarithmic)
     ticks =
-      zip(chosen, labels).filter { isInside($0.0) }.map { Tick(value: $0.0, label: $0.1) }
+      zip(chosen, labels).filter { isMarked($0.0) }.map { Tick(value: $0.0, label: $0.1) }
       + axis.marks.filter { isInside($0.value) }.map { Tick(value: $0.value, label: $0.label) }
-    minorTicks = minor.filter(isInside)
+    minorTicks = minor.filter(isMarked)
   }
 
   /// 0 at the lower end, 1 at the upper.
   func position(_ value: Double) -> Double {
     isLogarithmic
-      ? log(value / lower) / log(upper / lower) : (value - lower) / (upper - lower)
+      ? (log(value) - log(lower)) / (log(upper) - log(lower)) : (value - lower) / (upper - lower)
   }
 
   private static func span(
@@ -87,8 +90,10 @@ struct ResolvedAxis {
       preconditionFailure("an axis without data has no span")
     }
     if isLogarithmic {
-      let padding = upper > lower ? pow(upper / lower, 0.04) : 2
-      return max(lower / padding, .leastNormalMagnitude)...upper * padding
+      let padding = upper > lower ? pow(10, 0.04 * (log10(upper) - log10(lower))) : 2
+      return max(
+        lower / padding, .leastNormalMagnitude)...min(
+          upper * padding, .greatestFiniteMagnitude)
     }
     if includesZero { (lower, upper) = (min(0, lower), max(0, upper)) }
     if lower == upper {
@@ -110,7 +115,7 @@ struct ResolvedAxis {
     let raw = width / Double(max(1, room))
     let power = pow(10, floor(log10(raw)))
     guard power > 0, power.isFinite else { return [span.lowerBound, span.upperBound] }
-    let step = [1, 2, 5].map { $0 * power }.first { $0 >= raw * 0.999 } ?? 10 * power
+    let step = [1, 2, 5].map { $0 * power }.first { $0 >= raw * 0.7 } ?? 10 * power
     let usedStep = isWhole ? max(1, step) : step
     let first = (span.lowerBound / usedStep - 1e-9).rounded(.up)
     let count = Int(min(100, (span.upperBound / usedStep + 1e-9).rounded(.down) - first))
@@ -128,7 +133,7 @@ struct ResolvedAxis {
   ) -> (ticks: [Double], minor: [Double]) {
     let first = Int(log10(span.lowerBound).rounded(.down))
     let last = Int(log10(span.upperBound).rounded(.up))
-    let width = log10(span.upperBound / span.lowerBound)
+    let width = log10(span.upperBound) - log10(span.lowerBound)
     func values(_ multiples: [Double], every stride: Int = 1) -> [Double] {
       var values: [Double] = []
       for exponent in first - 1...last where exponent % stride == 0 {

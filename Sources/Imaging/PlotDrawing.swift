@@ -27,7 +27,7 @@ struct PlotDrawing {
       plot.series.flatMap(\.y)
       + (plot.y.scale == .logarithmic ? heights.filter { $0 > 0 } : heights)
     y = ResolvedAxis(
-      plot.y, values: ys, includesZero: !plot.bars.isEmpty, room: max(2, (bottom - top) / 60))
+      plot.y, values: ys, includesZero: !plot.bars.isEmpty, room: max(4, (bottom - top) / 60))
     let widest = y.ticks.map { BitmapFont.width(of: $0.label) * scale }.max() ?? 0
     let left = 2 * gap + (plot.y.label.isEmpty ? 0 : lineHeight) + widest + gap
     x = ResolvedAxis(

@@ -170,11 +170,17 @@ package enum InspectionPictures {
         Plot.Bar(edges.0, edges.1, height: Double(count))
       })
     if histogram.dead > 0, let start = edges.first {
+      // Far enough from the first bin for the numbers below to stay apart.
       let step = pow(10, 0.1)
-      let bar = (start / pow(step, 2.5), start / pow(step, 1.5))
-      plot.add([Plot.Bar(bar.0, bar.1, height: Double(histogram.dead), colour: Colour(grey: 150))])
-      plot.x.marks = [((bar.0 * bar.1).squareRoot(), "dead")]
-      plot.x.range = bar.0 / step...step.squareRoot()
+      let centre = start / pow(step, 1.5 + 0.07 * Double(histogram.counts.count))
+      let half = step.squareRoot()
+      plot.add([
+        Plot.Bar(
+          centre / half, centre * half, height: Double(histogram.dead), colour: Colour(grey: 150))
+      ])
+      plot.x.marks = [(centre, "dead")]
+      plot.x.firstTick = start * (1 - 1e-9)
+      plot.x.range = centre / (step * half)...half
     } else if let start = edges.first {
       plot.x.range = start / pow(10, 0.05)...pow(10, 0.05)
     }

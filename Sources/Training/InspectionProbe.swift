@@ -52,7 +52,7 @@ package struct LinearProbe: Equatable, Sendable {
 
   /// Fits the probe; `classes` is one more than the largest label.
   package init(
-    training codes: LabelledCodes, l2: Float = 1e-4, rate: Float = 0.02, seed: UInt64 = 1,
+    training codes: LabelledCodes, l2: Float = 1e-4, rate: Float = 0.1, seed: UInt64 = 1,
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) {
     precondition(codes.count > 0, "a probe learns from codes")

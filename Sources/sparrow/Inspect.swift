@@ -151,7 +151,7 @@ struct Inspect: ParsableCommand {
         channels: images.channels,
         caption: [
           "\(count) \(what), the most frequent first",
-          "\(colours); crossed out: \(codes.dead) dead",
+          "\(colours), each on its own scale; crossed out: \(codes.dead) dead",
         ]), to: "\(output)/dictionary.png")
     try ImageFile.writePNG(
       InspectionPictures.firingPlot(codes.firingHistogram).image(), to: "\(output)/firing.png")

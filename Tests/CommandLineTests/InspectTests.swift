@@ -166,7 +166,7 @@ private struct Inspection: Decodable {
       "--latent 64: the model has the latents 0 to 63")
     expectFailure(
       try await inspect(["--output", look, "--latent", "1", "99999999999"]), "--latent 99999999999")
-    expectFailure(try await inspect(["--output", look, "--latent", "-1"]), status: 64, "-1")
+    expectFailure(try await inspect(["--output", look, "--latent", "-1"]), status: 64, "--latent")
     expectFailure(try await inspect(["--output", look, "--latent", "x"]), status: 64, "--latent")
     expectFailure(try await inspect(["--output", look, "--top", "0"]), status: 64, "--top must be")
     expectFailure(

@@ -27,10 +27,11 @@ struct PlotTests {
 
     /// The column and the row that hold the most of the axes' ink.
     var axes: (column: Int, row: Int) {
-      let columns = (0..<image.width).map { rows($0, ink).count }
-      let rows = (0..<image.height).map { self.columns($0, ink).count }
+      let inColumns = (0..<image.width).map { rows($0, ink).count }
+      let inRows = (0..<image.height).map { columns($0, ink).count }
       return (
-        columns.firstIndex(of: columns.max() ?? 0) ?? 0, rows.firstIndex(of: rows.max() ?? 0) ?? 0
+        inColumns.firstIndex(of: inColumns.max() ?? 0) ?? 0,
+        inRows.firstIndex(of: inRows.max() ?? 0) ?? 0
       )
     }
   }
