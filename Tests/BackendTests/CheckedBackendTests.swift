@@ -88,7 +88,7 @@ import Verification
 final class FlawedBackend: Backend {
   typealias Storage = ReferenceStorage
   let right = ReferenceBackend()
-  private let flaw: String
+  let flaw: String
   var name: String { "flawed" }
 
   init(flaw: String) { self.flaw = flaw }

@@ -11,6 +11,8 @@ private struct DoubleAutoencoder {
   let configuration: AutoencoderConfiguration
   /// The smallest distance of a ReLU's argument from its kink in the last pass.
   var distanceFromKink = Double.infinity
+  /// The weight of the sum of the code.
+  var penalty = 0.0
 
   init(_ configuration: AutoencoderConfiguration) { self.configuration = configuration }
 
@@ -23,10 +25,14 @@ private struct DoubleAutoencoder {
       var values = row
       for layer in 0..<configuration.layerCount {
         let (weight, bias) = (layout.slots[2 * layer], layout.slots[2 * layer + 1])
-        let (inputs, outputs) = (weight.shape[0], weight.shape[1])
+        let byLatent = configuration.isDictionary && layer == 0
+        let (inputs, outputs) = (configuration.widths[layer], configuration.widths[layer + 1])
         values = (0..<outputs).map { j in
           var sum = parameters[bias.offset + j]
-          for i in 0..<inputs { sum += values[i] * parameters[weight.offset + i * outputs + j] }
+          for i in 0..<inputs {
+            let place = byLatent ? j * inputs + i : i * outputs + j
+            sum += values[i] * parameters[weight.offset + place]
+          }
           switch configuration.activation(ofLayer: layer) {
           case .identity: return sum
           case .relu:
@@ -36,10 +42,35 @@ private struct DoubleAutoencoder {
           case .tanh: return tanh(sum)
           }
         }
+        if layer == configuration.encoderLayers - 1 {
+          total += penalty * values.reduce(0, +)
+          values = code(values, parameters, layout)
+        }
       }
       total += zip(row, values).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
     }
     return total / Double(x.count)
+  }
+
+  /// From pre-activations to the code; a plain code is one already.
+  private mutating func code(
+    _ a: [Double], _ parameters: [Double], _ layout: ParameterLayout
+  ) -> [Double] {
+    switch configuration.code {
+    case .topK(let k):
+      let sorted = a.sorted(by: >)
+      if k < a.count { distanceFromKink = min(distanceFromKink, sorted[k - 1] - sorted[k]) }
+      distanceFromKink = min(distanceFromKink, a.map(abs).min() ?? 0)
+      return a.map { $0 >= sorted[k - 1] ? max($0, 0) : 0 }
+    case .jumpReLU:
+      guard let slot = layout.slots.first(where: { $0.name == "code.threshold" }) else { return [] }
+      return a.enumerated().map { j, value in
+        let theta = parameters[slot.offset + j]
+        distanceFromKink = min(distanceFromKink, abs(value - theta))
+        return value > theta ? value : 0
+      }
+    default: return a
+    }
   }
 }
 
@@ -52,13 +83,31 @@ private struct DoubleAutoencoder {
     let configuration = AutoencoderConfiguration(
       widths: [7, 5, 3, 6, 7], encoderLayers: 2, hiddenActivation: hidden,
       outputActivation: output)
-    let (gradients, parameters, x) = try referenceGradients(configuration, batch: 4)
+    try compare(configuration)
+  }
+
+  /// With the selection fixed and away from the jumps the codes are differentiable; the thresholds of
+  /// a JumpReLU have no slope there, and are checked with its operation.
+  @Test(arguments: [Code.relu, .topK(2), .topK(3), .jumpReLU, .l1])
+  func codesAgreeWithFiniteDifferences(code: Code) throws {
+    try compare(
+      AutoencoderConfiguration(
+        widths: [7, 5, 4, 6, 7], encoderLayers: 2, hiddenActivation: .tanh, code: code),
+      penalty: code == .l1 ? 0.3 : 0)
+    try compare(.dictionary(inputs: 7, latents: 9, code: code), penalty: code == .l1 ? 0.3 : 0)
+  }
+
+  private func compare(_ configuration: AutoencoderConfiguration, penalty: Double = 0) throws {
+    let (gradients, parameters, x) = try referenceGradients(
+      configuration, batch: 4, penalty: penalty)
     var network = DoubleAutoencoder(configuration)
+    network.penalty = penalty
     let largest = gradients.reduce(0) { max($0, abs(Double($1))) }
     #expect(largest > 1e-3)
     _ = network.loss(parameters, x)
     #expect(network.distanceFromKink > 1e-4, "choose another seed: a kink is too near")
-    for slot in configuration.parameterLayout.slots {
+    for slot in configuration.parameterLayout.slots
+    where !["code.threshold", "input.mean"].contains(slot.name) {
       for i in slot.offset..<slot.offset + slot.shape.count {
         let h = 1e-6
         var moved = parameters
@@ -74,12 +123,13 @@ private struct DoubleAutoencoder {
   }
 
   private func referenceGradients(
-    _ configuration: AutoencoderConfiguration, batch: Int
+    _ configuration: AutoencoderConfiguration, batch: Int, penalty: Double
   ) throws -> ([Float], [Double], [[Double]]) {
     let backend = ReferenceBackend()
     var generator = SplitMix64(seed: 11)
     var parameters = configuration.initialParameters(seed: 5)
-    for slot in configuration.parameterLayout.slots where slot.shape.rank == 1 {
+    for slot in configuration.parameterLayout.slots
+    where slot.shape.rank == 1 && slot.name != "code.threshold" {
       for i in 0..<slot.shape.count { parameters[slot.offset + i] = generator.nextUniform() - 0.5 }
     }
     let input = (0..<batch * configuration.inputs).map { _ in generator.nextUniform() }
@@ -88,8 +138,10 @@ private struct DoubleAutoencoder {
     let errors = try backend.allocate([batch], of: Float.self)
     let counts = try backend.allocate([batch], of: Float.self)
     try backend.upload(input, into: workspace.input)
+    let step = try CodeStep(configuration, on: backend)
+    try backend.fill(step.penalty, with: Float(penalty))
     try network.differentiate(
-      workspace, scale: 2 / Float(batch), rowError: errors, rowL0: counts)
+      workspace, scale: 2 / Float(batch), step: step, rowError: errors, rowL0: counts)
     let rows = (0..<batch).map { row in
       input[row * configuration.inputs..<(row + 1) * configuration.inputs].map(Double.init)
     }

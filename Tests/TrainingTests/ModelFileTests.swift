@@ -106,9 +106,11 @@ private func model() -> ModelFile {
     try folder.create()
     try folder.create()
     try folder.append(
-      EpochMetrics(epoch: 1, loss: 0.5, mse: 0.25, l0: 3, seconds: 1.5, samplesPerSecond: 10))
+      EpochMetrics(
+        epoch: 1, loss: 0.5, reconstruction: 0.4375, beta: 0.125, mse: 0.25, l0: 3, dead: 2,
+        seconds: 1.5, samplesPerSecond: 10))
     let text = try String(contentsOfFile: folder.metrics, encoding: .utf8)
-    #expect(text == RunFolder.metricsHeader + "1,0.5,0.25,3.0,1.5,10\n")
+    #expect(text == RunFolder.metricsHeader + "1,0.5,0.25,3.0,1.5,10,0.4375,0.125,2\n")
     #expect(throws: FileError.self) { try folder.create() }
   }
 
