@@ -67,6 +67,16 @@ inline void adamScalar(global float *p, global float *m, global float *v, const 
 
 // MARK: The k largest
 
+// Whether one of 8 or 32 entries is at least t. Counted in floats: see loss_row.cl.
+inline int holdsAtLeast8(global const float *p, const float t) {
+  return sum8(COUNT_AT_LEAST(vload8(0, p))) > 0.0f;
+}
+
+inline int holdsAtLeast32(global const float *p, const float t) {
+  return sum8((COUNT_AT_LEAST(vload8(0, p)) + COUNT_AT_LEAST(vload8(1, p))) +
+              (COUNT_AT_LEAST(vload8(2, p)) + COUNT_AT_LEAST(vload8(3, p)))) > 0.0f;
+}
+
 #define TOPK_ARGUMENTS                                                                       \
   SOURCE(float, a), TENSOR(uint, indices), TENSOR(float, values), const uint rows, const uint k, \
       const uint latents
@@ -82,22 +92,21 @@ void sparseTopKCPU(TOPK_ARGUMENTS, volatile global uint *tickets) {
       // Most stretches hold nothing that is kept; where NaN is kept every one is looked at.
       const int skips = selection.threshold != LOWEST_KEY;
       const float least = skips ? valueOfKey(selection.threshold) : 0.0f;
-      uint s = 0;
-      for (uint first = 0; first < latents && s < k; first += 32) {
-        const uint last = min(latents, first + 32);
-        if (skips && last == first + 32) {
-          global const float *p = row + first;
-          const float8 best8 =
-              fmax(fmax(vload8(0, p), vload8(1, p)), fmax(vload8(2, p), vload8(3, p)));
-          const float4 best4 = fmax(best8.lo, best8.hi);
-          const float2 best2 = fmax(best4.lo, best4.hi);
-          if (!(fmax(best2.x, best2.y) >= least)) continue;
+      uint s = 0, first = 0;
+      while (first < latents && s < k) {
+        const uint end = min(latents, first + 32);
+        if (skips && end == first + 32 && !holdsAtLeast32(row + first, least)) {
+          first = end;
+          continue;
         }
-        for (uint j = first; j < last && s < k; ++j)
-          if (isSelected(row[j], j, selection)) {
-            kept[s] = j;
-            z[s++] = row[j] > 0.0f ? row[j] : 0.0f;
-          }
+        for (; first < end; first += 8) {
+          if (skips && first + 8 <= end && !holdsAtLeast8(row + first, least)) continue;
+          for (uint j = first; j < min(end, first + 8) && s < k; ++j)
+            if ((!skips || row[j] >= least) && isSelected(row[j], j, selection)) {
+              kept[s] = j;
+              z[s++] = row[j] > 0.0f ? row[j] : 0.0f;
+            }
+        }
       }
     }
   }
