@@ -40,7 +40,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(name: "RandomNumbers"),
-    .target(name: "Compute"),
+    .target(name: "Compute", dependencies: ["RandomNumbers"]),
     // Every operation in double precision with its error bound, and the cases all backends walk.
     .target(name: "Verification", dependencies: ["Compute", "RandomNumbers"]),
     .target(name: "ReferenceBackend", dependencies: ["Compute"]),

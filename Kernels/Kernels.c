@@ -57,3 +57,18 @@ static const char peak[] = {
 #embed "peak.cl"
     , 0};
 const char *const sparrowKernelPeak = peak;
+
+static const char selection[] = {
+#embed "select.cl"
+    , 0};
+const char *const sparrowKernelSelect = selection;
+
+static const char codes[] = {
+#embed "codes.cl"
+    , 0};
+const char *const sparrowKernelCodes = codes;
+
+static const char gates[] = {
+#embed "gates.cl"
+    , 0};
+const char *const sparrowKernelGates = gates;

@@ -13,5 +13,8 @@ extern const char *const sparrowKernelMatmulCPU;
 extern const char *const sparrowKernelDenseCPU;
 extern const char *const sparrowKernelMatmulGPU;
 extern const char *const sparrowKernelPeak;
+extern const char *const sparrowKernelSelect;
+extern const char *const sparrowKernelCodes;
+extern const char *const sparrowKernelGates;
 
 #endif

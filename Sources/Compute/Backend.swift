@@ -6,7 +6,7 @@
 /// an input or another output unless the operation says so. Sums may be formed in any order that is
 /// fixed for the backend and the shape: the same call on the same device gives the same bits.
 /// Shapes are checked with `precondition`: a wrong shape is a programmer's error.
-package protocol Backend: BackendMemory {
+package protocol Backend: BackendMemory, CodeOperations {
   /// y_i = value
   func fill(_ y: Floats, with value: Float) throws
 

@@ -7,13 +7,15 @@
 /// never waits for the host.
 package protocol CodeOperations: BackendMemory {
   /// TopK (Makhzani & Frey 2013; Gao et al. 2024): z_ij = max(a_ij, 0) where a_ij is among the k
-  /// largest of row i, 0 elsewhere. Of equals the lowest index wins. NaN counts as smallest.
+  /// largest of row i, 0 elsewhere. Of equals the lowest index wins, -0 equals 0. NaN counts as
+  /// smallest and gives 0.
   ///
   /// Shapes: a, z `[B, L]`, 1 <= k <= L.
   func topK(_ a: Floats, k: Int, into z: Floats) throws
 
   /// BatchTopK (Bussmann et al. 2024): z_ij = max(a_ij, 0) where a_ij is among the B k largest of
-  /// the whole batch, 0 elsewhere; of equals the lowest row, then the lowest index wins.
+  /// the whole batch, 0 elsewhere; of equals the lowest row, then the lowest index wins. NaN as in
+  /// `topK`.
   /// `threshold` receives the smallest positive entry of z, 0 where there is none.
   ///
   /// Shapes: a, z `[B, L]`; threshold `[1]`; 1 <= k <= L.
@@ -24,14 +26,15 @@ package protocol CodeOperations: BackendMemory {
   /// Shapes: a, z `[B, L]`; theta `[L]`, no entry negative.
   func jumpReLU(_ a: Floats, threshold theta: Floats, into z: Floats) throws
 
-  /// JumpReLU's straight-through backward, with K the rectangle: K(t) = 1 for |t| < 1/2, else 0,
-  /// t_ij = (a_ij - theta_j) / bandwidth, and w = penalty_0:
+  /// JumpReLU's straight-through backward, with K the rectangle: K_ij = 1 where
+  /// |a_ij - theta_j| < bandwidth / 2, else 0, and w = penalty_0:
   ///
   ///     da_ij    = g_ij where a_ij > theta_j, 0 elsewhere
-  ///     dtheta_j = -1 / bandwidth * sum over i of K(t_ij) (theta_j g_ij + w scale)
+  ///     dtheta_j = -1 / bandwidth * sum over i of K_ij (theta_j g_ij + w scale)
   ///
   /// With w scale = beta / B, dtheta is the estimate of the gradient of
-  /// reconstruction + beta * mean L0 (equations 11 and 12 of the paper).
+  /// reconstruction + beta * mean L0 (equations 11 and 12 of the paper): that of the derivative of
+  /// the expected loss by a kernel estimate of the density of a_j at theta_j.
   ///
   /// Shapes: g, a, da `[B, L]`; theta, dtheta `[L]`; penalty `[1]`. `da` may be `g`.
   func jumpReLUBackward(
@@ -44,11 +47,12 @@ package protocol CodeOperations: BackendMemory {
   ///     s_ij       = sigmoid((ln u_ij - ln(1 - u_ij) + lnAlpha_ij) / tau), sigmoid(lnAlpha_ij) in test
   ///     gate_ij    = min(1, max(0, s_ij (zeta - gamma) + gamma))
   ///     z_ij       = max(a_ij, 0) gate_ij
-  ///     rowL0_i    = number of j with a_ij > 0 and a gate in test above 0
+  ///     rowL0_i    = number of j with a_ij > 0 and a gate in test above 0, which is
+  ///                  lnAlpha_ij > ln(-gamma / zeta)
   ///
-  /// with gamma = -0.1, zeta = 1.1, tau = 2/3 and u_ij the uniform number that `noise` gives for
-  /// (i, j), see `GateNoise`; without noise the gates are those of a test. rowL0 counts the gates of
-  /// a test in both cases: it is what a target L0 means.
+  /// with the constants of `HardConcrete` and u_ij the uniform number that `noise` gives for (i, j),
+  /// see `GateNoise`; without noise the gates are those of a test. rowL0 counts the gates of a test
+  /// in both cases: it is what a target L0 means.
   ///
   /// Shapes: a, z `[B, L]`; slope, offset `[L]`; rowL0 `[B]`.
   func hardConcrete(
@@ -59,7 +63,8 @@ package protocol CodeOperations: BackendMemory {
   ///
   ///     w scale * sum over i, j with a_ij > 0 of sigmoid(lnAlpha_ij - tau ln(-gamma / zeta))
   ///
-  /// The derivative of the clipped gate is 0 where it is clipped, that of max(a, 0) is 0 at a <= 0.
+  /// The derivative of the clipped gate is 0 where it is clipped, that of max(a, 0) is 0 at a <= 0,
+  /// where the penalty has none either: all gradients get nothing from such an entry.
   ///
   /// Shapes: g, a, da `[B, L]`; slope, offset and their gradients `[L]`; penalty `[1]`.
   /// `da` may be `g`.
@@ -81,19 +86,8 @@ package protocol CodeOperations: BackendMemory {
   ///     control1 = min(upper, max(lower, control1 + integralGain e))
   ///     control0 = exp(control1 + proportionalGain e)
   ///
-  /// Shapes: rowL0 `[B]`; control `[2]`: the weight, and the integral. Updated in place.
+  /// Shapes: rowL0 `[B]`, B >= 1; control `[2]`: the weight, and the integral. Updated in place.
   func controlPenalty(rowL0: Floats, control: Floats, settings: PenaltyControl) throws
-}
-
-/// Where the uniform numbers of a step's gates come from: a function of (key, row, column) alone,
-/// so that forward and backward see the same numbers and nothing is stored.
-///
-/// u = (h >> 8 + 1/2) 2^-24 clipped to [1e-6, 1 - 1e-6], h the first word of
-/// Philox2x32-10 (Salmon et al. 2011) with the counter (row, column) and the key `key`.
-package struct GateNoise: Hashable, Sendable {
-  package let key: UInt32
-
-  package init(key: UInt32) { self.key = key }
 }
 
 /// The constants of `controlPenalty`.

@@ -5,6 +5,7 @@ import OpenCLRuntime
 package enum KernelSource: String, Sendable {
   case activation, elementwise, gather, lossRow, loss, columns, matmulBlock, matmulCPU, denseCPU
   case densePassCPU, matmulGPU, peak
+  case select, codes, gates
 
   var text: String {
     switch self {
@@ -19,6 +20,9 @@ package enum KernelSource: String, Sendable {
     case .matmulCPU: String(cString: sparrowKernelMatmulCPU)
     case .matmulGPU: String(cString: sparrowKernelMatmulGPU)
     case .peak: String(cString: sparrowKernelPeak)
+    case .select: String(cString: sparrowKernelSelect)
+    case .codes: String(cString: sparrowKernelCodes)
+    case .gates: String(cString: sparrowKernelGates)
     }
   }
 }
@@ -29,7 +33,8 @@ extension KernelSource {
     let pieces: [String] =
       switch self {
       case .loss: [Self.activation.text, Self.lossRow.text, text]
-      case .matmulGPU: [Self.activation.text, text]
+      case .matmulGPU, .gates: [Self.activation.text, text]
+      case .codes: [Self.select.text, text]
       case .matmulCPU, .denseCPU: [Self.activation.text, Self.matmulBlock.text, text]
       case .densePassCPU:
         // The block in two forms: straight on the way forward, transposed on the way back.

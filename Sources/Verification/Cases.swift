@@ -16,7 +16,7 @@ package enum OperationCases {
   package static func all(_ extent: Extent) -> [any OperationCase] {
     matmul(extent) + dense(extent) + columnSums(extent) + loss(extent) + adam(extent)
       + gather(extent)
-      + counting(extent) + fill(extent)
+      + counting(extent) + fill(extent) + codes(extent)
   }
 
   // MARK: Families

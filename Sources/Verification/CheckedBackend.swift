@@ -57,7 +57,7 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
   }
 
   /// Compares outputs after both sides ran, then gives the oracle the device's bits.
-  private func settle(_ operation: String, _ outputs: [(String, Floats, Expectation)]) throws {
+  func settle(_ operation: String, _ outputs: [(String, Floats, Expectation)]) throws {
     var comparison = Comparison()
     for (name, tensor, expectation) in outputs {
       let got = try device.download(tensor.onDevice())
@@ -82,7 +82,7 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     }
   }
 
-  private func host(_ tensor: Floats) throws -> [Float] { try oracle.download(tensor.onOracle()) }
+  func host(_ tensor: Floats) throws -> [Float] { try oracle.download(tensor.onOracle()) }
 
   // MARK: Operations
 
@@ -348,19 +348,19 @@ package final class CheckedStorage<Device: AnyObject, Host: AnyObject> {
 }
 
 extension Tensor {
-  fileprivate func onDevice<D, H>() -> Tensor<D, Element> where Storage == CheckedStorage<D, H> {
+  func onDevice<D, H>() -> Tensor<D, Element> where Storage == CheckedStorage<D, H> {
     Tensor<D, Element>(storage: storage.device, offset: offset, shape: shape)
   }
-  fileprivate func onOracle<D, H>() -> Tensor<H, Element> where Storage == CheckedStorage<D, H> {
+  func onOracle<D, H>() -> Tensor<H, Element> where Storage == CheckedStorage<D, H> {
     Tensor<H, Element>(storage: storage.oracle, offset: offset, shape: shape)
   }
 }
 
 extension MatrixOperand {
-  fileprivate func onDevice<D, H>() -> MatrixOperand<D> where Storage == CheckedStorage<D, H> {
+  func onDevice<D, H>() -> MatrixOperand<D> where Storage == CheckedStorage<D, H> {
     MatrixOperand<D>(tensor.onDevice(), transposed: isTransposed)
   }
-  fileprivate func onOracle<D, H>() -> MatrixOperand<H> where Storage == CheckedStorage<D, H> {
+  func onOracle<D, H>() -> MatrixOperand<H> where Storage == CheckedStorage<D, H> {
     MatrixOperand<H>(tensor.onOracle(), transposed: isTransposed)
   }
 }

@@ -6,7 +6,7 @@ import Foundation
 /// Third to the reference and the devices, so that neither of them judges itself.
 package enum Oracle {
   /// The smallest absolute error that a bound allows, since subnormal results may be flushed to 0.
-  private static let tiny = 0x1p-125
+  static let tiny = 0x1p-125
 
   static func value(_ activation: Activation, _ x: Double) -> Double {
     switch activation {
