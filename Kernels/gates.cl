@@ -36,25 +36,50 @@
 DEFINE_LOGARITHM(float, int, as_int, as_float, convert_float)
 DEFINE_LOGARITHM(float8, int8, as_int8, as_float8, convert_float8)
 
-// The logit of the uniform number of (row, column): Philox2x32-10, of whose first word the upper 23
-// bits make an odd multiple of 2^-24, so that u and 1 - u are exact.
-#define DEFINE_NOISE(F, U, UL, TO_U, TO_UL, TO_F)                           \
+#define PHILOX_ROUND(UL, ROUND)                                                \
+  {                                                                            \
+    const UL product = left * (UL)(0xD256D193ul);                              \
+    left = (product >> 32) ^ (UL)((ulong)(key + ROUND * 0x9E3779B9u)) ^ right; \
+    right = product & (UL)(0xFFFFFFFFul);                                      \
+  }
+
+// The first word of Philox2x32-10 with the counter (row, column). The words stay in the lower halves
+// of long lanes, where the products are formed.
+#define DEFINE_PHILOX(U, UL, TO_U, TO_UL)                                       \
+  inline U philox_##U(const uint key, const uint row, const U column) {         \
+    UL left = (UL)((ulong)row), right = TO_UL(column);                          \
+    PHILOX_ROUND(UL, 0)                                                         \
+    PHILOX_ROUND(UL, 1)                                                         \
+    PHILOX_ROUND(UL, 2)                                                         \
+    PHILOX_ROUND(UL, 3)                                                         \
+    PHILOX_ROUND(UL, 4)                                                         \
+    PHILOX_ROUND(UL, 5)                                                         \
+    PHILOX_ROUND(UL, 6)                                                         \
+    PHILOX_ROUND(UL, 7)                                                         \
+    PHILOX_ROUND(UL, 8)                                                         \
+    PHILOX_ROUND(UL, 9)                                                         \
+    return TO_U(left);                                                          \
+  }
+DEFINE_PHILOX(uint, ulong, convert_uint, convert_ulong)
+DEFINE_PHILOX(uint4, ulong4, convert_uint4, convert_ulong4)
+
+// In halves: wider vectors of long than a register make PoCL warn about its own functions.
+inline uint8 philox_uint8(const uint key, const uint row, const uint8 column) {
+  return (uint8)(philox_uint4(key, row, column.lo), philox_uint4(key, row, column.hi));
+}
+
+// The logit of the uniform number of (row, column): of the word the upper 23 bits make an odd
+// multiple of 2^-24, so that u and 1 - u are exact.
+#define DEFINE_NOISE(F, U, AS_I, TO_F)                                      \
   inline F noiseLogit_##F(const uint key, const uint row, const U column) { \
-    U left = (U)(row), right = column;                                      \
-    uint round = key;                                                       \
-    for (int i = 0; i < 10; ++i) {                                          \
-      const UL product = TO_UL(left) * (UL)(0xD256D193u);                   \
-      left = TO_U(product >> 32) ^ (U)(round) ^ right;                      \
-      right = TO_U(product);                                                \
-      round += 0x9E3779B9u;                                                 \
-    }                                                                       \
-    const F u = fma(TO_F(left >> 9), (F)(0x1p-23f), (F)(0x1p-24f));         \
+    const F upper = TO_F(AS_I(philox_##U(key, row, column) >> 9));          \
+    const F u = fma(upper, (F)(0x1p-23f), (F)(0x1p-24f));                   \
     const F inside =                                                        \
         fmin(fmax(u, (F)(SMALLEST_UNIFORM)), (F)(1.0f - SMALLEST_UNIFORM)); \
     return logarithm_##F(inside / ((F)(1.0f) - inside));                    \
   }
-DEFINE_NOISE(float, uint, ulong, convert_uint, convert_ulong, convert_float)
-DEFINE_NOISE(float8, uint8, ulong8, convert_uint8, convert_ulong8, convert_float8)
+DEFINE_NOISE(float, uint, as_int, convert_float)
+DEFINE_NOISE(float8, uint8, as_int8, convert_float8)
 
 // The gate before it is clipped.
 #define DEFINE_STRETCHED(F)                                       \
