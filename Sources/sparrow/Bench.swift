@@ -167,7 +167,7 @@ struct BenchTrain: ParsableCommand {
       Examples:
         sparrow bench train
         sparrow bench train --data mnist:mnist --epochs 5 --device reference
-        sparrow bench train --data mnist:mnist --latents 1024 --code topk:32 --arithmetic dense
+        sparrow bench train --latents 1024 --code topk:32 --arithmetic dense
       """)
 
   @Option(

@@ -39,9 +39,8 @@ struct SweepCommand: ParsableCommand {
       interrupted, from the last epoch that all models finished.
 
       Examples:
-        sparrow sweep --data mnist:mnist --code topk --values 4,8,16,32 --output sweeps/topk
-        sparrow sweep --data mnist:mnist --latents 1024 --code topk --values 8,32 --epochs 10 \\
-          --output sweeps/dictionary
+        sparrow sweep --data mnist:mnist --code topk --values 4,8,16 --output k
+        sparrow sweep --data glyphs --latents 256 --code topk --values 4,16 --output d
       """)
 
   @OptionGroup var data: DataOptions

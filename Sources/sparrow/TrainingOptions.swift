@@ -11,7 +11,10 @@ enum DeadLatents: String, CaseIterable, ExpressibleByArgument { case none, balan
 
 /// How a network is trained. What is not given is what measured best for the network and its code.
 struct TrainingOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Passes over the training images.") var epochs: Int?
+  @Option(
+    parsing: .unconditional,
+    help: "Passes over the training images (default: 50; 10 with --latents).")
+  var epochs: Int?
   @Option(parsing: .unconditional, help: "Images in a step.") var batch = 256
   @Option(
     parsing: .unconditional,

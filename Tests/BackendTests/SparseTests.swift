@@ -339,7 +339,8 @@ private struct SparseStep<B: Backend> {
     try backend.sparseGradients(batch, decoder: dD, encoder: dE, bias: db)
     try backend.sparseUpdate(
       batch,
-      SparseAdam(decoder: decoder, encoder: encoder, bias: bias, step: adam, encoderStep: adam,
+      SparseAdam(
+        decoder: decoder, encoder: encoder, bias: bias, step: adam, encoderStep: adam,
         unitNorm: unitNorm))
   }
 }

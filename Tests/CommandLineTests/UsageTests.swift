@@ -73,7 +73,7 @@ import Testing
 @Suite struct HelpTests {
   @Test(arguments: [
     [], ["devices"], ["train"], ["evaluate"], ["encode"], ["reconstruct"], ["inspect"], ["check"],
-    ["bench"], ["bench", "matmul"], ["bench", "train"], ["fetch"],
+    ["bench"], ["bench", "matmul"], ["bench", "train"], ["fetch"], ["sweep"],
   ])
   func everyVerbHasHelp(command: [String]) async throws {
     let outcome = try await Tool.run(command + ["--help"])
