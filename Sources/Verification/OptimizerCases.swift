@@ -150,7 +150,8 @@ private struct NormaliseCase: OperationCase {
       values[2 * width] = .infinity
       values[4 * width - 1] = .nan
       for i in 4 * width..<5 * width { values[i] = 1e25 }
-      for i in 5 * width..<6 * width { values[i] = 1e-25 }
+      for i in 5 * width..<6 * width { values[i] = 0 }
+      values[5 * width] = 1e-20
     }
     let w = try bench.updated(values, [rows, width], name: "w")
     try bench.backend.normaliseRows(w)
