@@ -11,6 +11,8 @@ package struct TargetL0: Codable, Hashable, Sendable {
   /// Of all steps, 0...1.
   package var fraction: Double
   package var proportionalGain: Double
+  /// Over a whole run: the gain of a step is this by the number of steps, at most 0.05, so that short
+  /// runs come to their target as well.
   package var integralGain: Double
   /// Bounds of the weight.
   package var lower: Double
@@ -18,7 +20,7 @@ package struct TargetL0: Codable, Hashable, Sendable {
 
   package init(
     _ value: Double, fraction: Double = 0.2, proportionalGain: Double = 2,
-    integralGain: Double = 0.01, lower: Double = 1e-7, upper: Double = 1
+    integralGain: Double = 47, lower: Double = 1e-7, upper: Double = 1
   ) {
     self.value = value
     self.fraction = fraction
@@ -38,7 +40,8 @@ package struct TargetL0: Codable, Hashable, Sendable {
     let target = Double(latents) * pow(value / Double(latents), done)
     return PenaltyControl(
       target: Float(target), proportionalGain: Float(proportionalGain),
-      integralGain: Float(integralGain), lower: Float(portableLogarithm(lower)),
+      integralGain: Float(min(0.05, integralGain / Double(max(1, totalSteps)))),
+      lower: Float(portableLogarithm(lower)),
       upper: Float(portableLogarithm(upper)))
   }
 }
