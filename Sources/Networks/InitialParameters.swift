@@ -5,7 +5,8 @@ import RandomNumbers
 package struct DataStatistics: Sendable {
   /// The mean image, normalised, `[inputs]`.
   package var mean: [Float]
-  /// Normalised images less the mean, one after another, that a dictionary may start from.
+  /// Normalised images, one after another, less the mean where the input is centred: what a
+  /// dictionary may start from, or what the layers of another network are centred by.
   package var samples: [Float]
 
   package init(mean: [Float], samples: [Float] = []) {
@@ -24,9 +25,13 @@ extension AutoencoderConfiguration {
   /// or the samples of `data`, scaled to norm 1, and its encoder starts as its decoder times
   /// `encoderStart`.
   ///
-  /// - Parameter data: needed where the input is centred.
+  /// - Parameters:
+  ///   - data: needed where the input is centred, or the layers are to be.
+  ///   - centresLayers: whether biases start so that pre-activations average zero over the samples;
+  ///     see `centreLayers`.
   package func initialParameters(
-    seed: UInt64, data: DataStatistics? = nil, encoderStart: Double = 1
+    seed: UInt64, data: DataStatistics? = nil, encoderStart: Double = 1,
+    centresLayers: Bool = false
   ) -> [Float] {
     let layout = parameterLayout
     var values = [Float](repeating: 0, count: layout.count)
@@ -55,6 +60,7 @@ extension AutoencoderConfiguration {
         values[encoder.offset + i] = Float(encoderStart) * values[decoder.offset + i]
       }
     }
+    if centresLayers, !isDictionary, let data { centreLayers(&values, layout, data.samples) }
     for slot in layout.slots {
       let start: [Float]
       switch slot.name {
@@ -77,6 +83,47 @@ extension AutoencoderConfiguration {
   private static let initialThreshold: Float = 0.1
   private static let initialGateSlope: Float = 2
   private static let initialGateOffset: Float = 0
+
+  /// Sets the biases, layer by layer, so that each unit's pre-activation averages zero over the
+  /// samples, with all of the code's latents let through: a unit that is below zero for every image
+  /// would never be trained. A sigmoid at the end starts at the mean image, kept within 0.01 and 0.99.
+  private func centreLayers(_ values: inout [Float], _ layout: ParameterLayout, _ samples: [Float])
+  {
+    let count = samples.count / inputs
+    guard count > 0 else { return }
+    var inputsOfLayer = samples
+    for layer in 0..<layerCount {
+      let (weight, bias) = (layout.slots[2 * layer], layout.slots[2 * layer + 1])
+      let (width, outputs) = (widths[layer], widths[layer + 1])
+      var sums = [Float](repeating: 0, count: count * outputs)
+      values.withUnsafeBufferPointer { values in
+        for i in 0..<count {
+          for k in 0..<width {
+            let x = inputsOfLayer[i * width + k]
+            guard x != 0 else { continue }
+            for j in 0..<outputs {
+              sums[i * outputs + j] += x * values[weight.offset + k * outputs + j]
+            }
+          }
+        }
+      }
+      for j in 0..<outputs {
+        var mean = 0.0
+        for i in 0..<count { mean += Double(sums[i * outputs + j]) }
+        var start = -mean / Double(count)
+        if layer == layerCount - 1, outputActivation == .sigmoid {
+          var image = 0.0
+          for i in 0..<count { image += Double(samples[i * inputs + j]) }
+          let share = min(0.99, max(0.01, image / Double(count)))
+          start += portableLogarithm(share / (1 - share))
+        }
+        values[bias.offset + j] = Float(start)
+        for i in 0..<count { sums[i * outputs + j] += Float(start) }
+      }
+      let isRectified = layer == encoderLayers - 1 || hiddenActivation == .relu
+      inputsOfLayer = isRectified ? sums.map { max($0, 0) } : sums
+    }
+  }
 
   /// The rows of the decoder, not yet scaled: all but `samples` from a normal distribution.
   private func fillDictionary(

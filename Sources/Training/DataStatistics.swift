@@ -8,13 +8,17 @@ extension ImageSet {
     for configuration: TrainingConfiguration, normalisation: Normalisation
   ) -> DataStatistics? {
     let network = configuration.network
-    guard network.centredInput else { return nil }
-    let mean = self.mean(normalisation)
-    guard configuration.startsFromData, network.isDictionary else {
-      return DataStatistics(mean: mean)
-    }
+    let mean =
+      network.centredInput
+      ? mean(normalisation) : [Float](repeating: 0, count: featureCount)
+    let wanted =
+      network.isDictionary
+      ? (configuration.startsFromData ? network.latents : 0)
+      : (configuration.centresLayers ? Self.samplesForCentring : 0)
+    guard network.centredInput || wanted > 0 else { return nil }
+    guard wanted > 0 else { return DataStatistics(mean: mean) }
     var generator = SplitMix64(seed: configuration.seed, stream: 3 << 32)
-    let chosen = generator.shuffledIndices(count: count).prefix(network.latents)
+    let chosen = generator.shuffledIndices(count: count).prefix(wanted)
     var samples: [Float] = []
     samples.reserveCapacity(chosen.count * featureCount)
     for image in chosen {
@@ -25,6 +29,9 @@ extension ImageSet {
     }
     return DataStatistics(mean: mean, samples: samples)
   }
+
+  /// Enough for a mean; more would only take longer.
+  private static let samplesForCentring = 2048
 
   /// The mean image, normalised.
   private func mean(_ normalisation: Normalisation) -> [Float] {

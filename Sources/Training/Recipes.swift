@@ -34,11 +34,13 @@ extension TrainingConfiguration {
           result.balance = LatentBalance(increment: 0.003)
         }
       } else {
-        result.learningRate = 8e-3
-        result.schedule = LearningRateSchedule(.cosine, warmup: length / 5)
+        result.learningRate = 1.2e-2
+        result.optimizer = OptimizerConfiguration(.adam(beta2: 0.99))
+        result.schedule = LearningRateSchedule(.cosine, warmup: 0.04 * length)
         result.annealing = AnnealedCount(
-          from: network.latents, to: k, over: 0.33, shape: .exponential)
-        result.balance = LatentBalance()
+          from: network.latents, to: k, over: 0.1, shape: .exponential)
+        result.balance = LatentBalance(threshold: 0.1)
+        result.centresLayers = true
       }
     case .jumpReLU, .hardConcrete, .l1:
       result.learningRate = network.isDictionary ? 3e-3 : 8e-3

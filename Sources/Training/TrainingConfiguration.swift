@@ -27,6 +27,8 @@ package struct TrainingConfiguration: Hashable, Sendable {
   package var balance: LatentBalance?
   /// Whether a dictionary's rows start from training images rather than from random directions.
   package var startsFromData: Bool
+  /// Whether the layers of a network that is no dictionary start centred on training images.
+  package var centresLayers: Bool
   /// What a dictionary's encoder starts as, in terms of its decoder.
   package var encoderStart: Double
   /// What the learning rate of a dictionary's encoder is in terms of the others'.
@@ -49,6 +51,7 @@ package struct TrainingConfiguration: Hashable, Sendable {
     schedule = LearningRateSchedule()
     optimizer = OptimizerConfiguration()
     startsFromData = false
+    centresLayers = false
     encoderStart = 1
     encoderRate = 1
   }
@@ -77,7 +80,8 @@ package struct TrainingConfiguration: Hashable, Sendable {
 extension TrainingConfiguration: Codable {
   private enum CodingKeys: String, CodingKey {
     case network, epochs, batchSize, learningRate, seed, alpha, beta, targetL0, contractive
-    case schedule, optimizer, annealing, balance, startsFromData, encoderStart, encoderRate,
+    case schedule, optimizer, annealing, balance, startsFromData, centresLayers, encoderStart,
+      encoderRate,
       arithmetic
   }
 
@@ -103,6 +107,7 @@ extension TrainingConfiguration: Codable {
     annealing = try values.decodeIfPresent(AnnealedCount.self, forKey: .annealing)
     balance = try values.decodeIfPresent(LatentBalance.self, forKey: .balance)
     startsFromData = try values.decodeIfPresent(Bool.self, forKey: .startsFromData) ?? false
+    centresLayers = try values.decodeIfPresent(Bool.self, forKey: .centresLayers) ?? false
     encoderStart = try values.decodeIfPresent(Double.self, forKey: .encoderStart) ?? 1
     encoderRate = try values.decodeIfPresent(Double.self, forKey: .encoderRate) ?? 1
     arithmetic = try values.decodeIfPresent(CodeArithmetic.self, forKey: .arithmetic)

@@ -38,7 +38,8 @@ package final class TrainingStep<B: Backend> {
     network = try Autoencoder(
       shape,
       parameters: shape.initialParameters(
-        seed: configuration.seed, data: data, encoderStart: configuration.encoderStart),
+        seed: configuration.seed, data: data, encoderStart: configuration.encoderStart,
+        centresLayers: configuration.centresLayers),
       on: backend)
     rates = Self.rates(network.arena.layout, configuration)
     optimizer = try Optimizer(configuration.optimizer, for: network.arena, on: backend)
