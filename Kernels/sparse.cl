@@ -3,11 +3,11 @@
 // A code is `indices` and `values`, [rows, k], ascending in each row. Weights have a row of `width`
 // values for each latent. Entry e = i k + s stands for the s-th kept latent of row i.
 //
-// Each operation is laid out in two ways. ...CPU: a work-item of local size 1 is a loop on one
-// core; rows or latents are drawn by ticket (tickets.cl), eight or four rows of weights are added
-// at once so that a sum is read and written once for all of them. ...GPU: a work-group of GROUP
-// neighbouring work-items takes a row of the batch or a latent, each work-item every GROUP-th
-// column. Barriers are never under a condition.
+// Each operation is laid out in two ways. In the kernels named for CPUs a work-item of local size 1
+// is a loop on one core; rows or latents are drawn by ticket (tickets.cl), and eight or four rows of
+// weights are added at once, so that a sum is read and written once for all of them. In those named
+// for GPUs a work-group of GROUP neighbouring work-items takes a row of the batch or a latent, each
+// work-item every GROUP-th column. Barriers are never under a condition.
 //
 // Numerics. Sums over entries are one chain of fma in the order of the entries, so that grouping
 // them changes no bit; entries added to fill a group have the weight 0. Dot products over a row
@@ -153,7 +153,7 @@ kernel void sparseScatterCPU(SOURCE(uint, indices), SOURCE(float, values), TENSO
   for (uint s = 0; s < k; ++s) z[indices[s]] = values[s];
 }
 
-// Global size: a work-item for each element of the code, at most GROUP steps of a binary search.
+// Global size: a work-item for each element of the dense code, which looks itself up.
 kernel void sparseScatterGPU(SOURCE(uint, indices), SOURCE(float, values), TENSOR(float, z),
                              const uint rows, const uint k, const uint latents) {
   const uint j = get_global_id(0), row = get_global_id(1);
@@ -309,7 +309,8 @@ void sparsePassCPU(PASS_ARGUMENTS, volatile global uint *tickets) {
   RETURN_TICKETS
 }
 
-// Adds the GROUP values of each of `sets` columns of `sums` into its first; all work-items take part.
+// A sum over the work-group by halving: ADD adds what lies `step` further on. All work-items take
+// part.
 #define REDUCE(lane, ADD)                            \
   for (uint step = GROUP / 2; step > 0; step /= 2) { \
     barrier(CLK_LOCAL_MEM_FENCE);                    \
@@ -582,6 +583,39 @@ inline float adamRow(global float *p, global float *m, global float *v, const fl
   return sum8(sum) + rest;
 }
 
+// Adam on a row whose slopes are the sums over the entries, g_d = sum of weights_e rows_(e / k, d):
+// the last entries are added as the step is made, while the divisions keep the core busy.
+inline void adamOfEntries(global float *p, global float *m, global float *v,
+                          global const uint *entries, const uint entryCount,
+                          global const float *weights, const uint k, global const float *rows,
+                          const uint width, const uint count, float *sums, ADAM_PARAMETERS) {
+  uint n = (entryCount - 1) / 8 * 8;
+  addEntries(entries, n, weights, k, rows, width, count, sums);
+#define ADAM_ROWS(EACH)                                                                       \
+  {                                                                                           \
+    EACH(ENTRY)                                                                               \
+    uint d = 0;                                                                               \
+    for (; d + 8 <= count; d += 8) {                                                          \
+      float8 sum = vload8(0, sums + d);                                                       \
+      float8 parameter = vload8(0, p + d), mean = vload8(0, m + d), square = vload8(0, v + d); \
+      EACH(ADD_VECTOR)                                                                        \
+      SPARSE_ADAM(float8, parameter, sum, mean, square)                                       \
+      vstore8(parameter, 0, p + d);                                                           \
+      vstore8(mean, 0, m + d);                                                                \
+      vstore8(square, 0, v + d);                                                              \
+    }                                                                                         \
+    for (; d < count; ++d) {                                                                  \
+      float sum = sums[d];                                                                    \
+      EACH(ADD_VALUE)                                                                         \
+      adamScalar(p + d, m + d, v + d, sum, ADAM_NUMBERS);                                     \
+    }                                                                                         \
+  }
+  if (entryCount - n > 4)
+    ADAM_ROWS(EACH8)
+  else
+    ADAM_ROWS(EACH4)
+}
+
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparseUpdateCPU(UPDATE_ARGUMENTS, volatile global uint *tickets) {
   float8 store[CHUNK / 8];
@@ -615,9 +649,9 @@ void sparseUpdateCPU(UPDATE_ARGUMENTS, volatile global uint *tickets) {
       }
       for (uint first = 0; first < width; first += CHUNK) {
         const uint count = min(width - first, (uint)CHUNK);
-        addEntries(own, n, codeGradient, k, x + first, width, count, sums);
-        adamRow(encoder + row + first, encoderMean + row + first, encoderSquare + row + first,
-                sums, 0.0f, count, ENCODER_NUMBERS);
+        adamOfEntries(encoder + row + first, encoderMean + row + first,
+                      encoderSquare + row + first, own, n, codeGradient, k, x + first, width,
+                      count, sums, ENCODER_NUMBERS);
       }
       adamScalar(bias + j, biasMean + j, biasSquare + j, sumOfEntries(own, n, codeGradient),
                  ADAM_NUMBERS);
