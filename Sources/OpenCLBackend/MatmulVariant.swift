@@ -27,10 +27,12 @@ package struct MatmulVariant: Hashable, Sendable {
   }
 
   /// Variants of `Kernels/matmul_cpu.cl`.
-  private static func cpu(rows: Int, columns: Int, packing: Bool = false) -> MatmulVariant {
+  private static func cpu(
+    rows: Int, columns: Int, depth: Int = 256, packing: Bool = false
+  ) -> MatmulVariant {
     MatmulVariant(
       source: .matmulCPU,
-      definitions: ["MB": rows, "NB": columns, "MR": 6, "KC": 256, "PACK_A": packing ? 1 : 0],
+      definitions: ["MB": rows, "NB": columns, "MR": 6, "KC": depth, "PACK_A": packing ? 1 : 0],
       blockRows: rows, blockColumns: columns, local: (1, 1))
   }
 
@@ -57,6 +59,7 @@ package struct MatmulVariant: Hashable, Sendable {
     case .cpu:
       [
         .cpu(rows: 48, columns: 16), .cpu(rows: 132, columns: 16),
+        .cpu(rows: 258, columns: 16, depth: 400),
         .cpu(rows: 258, columns: 512, packing: true),
       ]
     case .gpu:
