@@ -29,6 +29,14 @@ package enum DeviceCatalog {
   ///
   /// - Throws: `OpenCLError` when the platforms themselves cannot be listed.
   package static func survey() throws -> [Entry] {
+    try asking.withLock { _ in try ask() }
+  }
+
+  /// PoCL 3.1 sets its devices up during the first question about them, and a thread that asks
+  /// meanwhile is shown devices that are not ready: their name is a null pointer, which it reads.
+  private static let asking = Locked(())
+
+  private static func ask() throws -> [Entry] {
     _ = preparation
     return try Platform.identifiers().enumerated().map { index, id in
       do {
