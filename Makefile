@@ -13,7 +13,7 @@ export SWIFT
 SPARROW := .build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench conformance format lint clean
+.PHONY: help setup build demo test bench bench-codes conformance format lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: setup lint ## run every test; an absent OpenCL device is a failure
 
 bench: build ## measure training and matmul beside other systems, into Benchmarks/results
 	Benchmarks/run.sh $(BENCH)
+
+bench-codes: build ## measure sparse codes: quality, targets, speed (see Benchmarks/codes.py --help)
+	python3 Benchmarks/codes.py $(BENCH)
 
 conformance: build ## check every operation on PoCL, Intel's CPU runtime and Oclgrind
 	Scripts/conformance.sh $(CONFORMANCE)

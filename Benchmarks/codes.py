@@ -252,7 +252,7 @@ def main():
         data[part] = globals()[part](options, out, verdicts)
     seeds = ", ".join(map(str, options.seeds))
     page = [f"# Sparse codes, {facts['date'][:10]}", "",
-            "Made by `python3 Benchmarks/codes.py`; seeds " + seeds + ", one figure each.", "",
+            "Made by `make bench-codes`; seeds " + seeds + ", one figure each.", "",
             f"- {facts['cpu']}, {facts['cores']} cores, {facts['memory_gb']} GB; {facts['system']}",
             *(f"- OpenCL: {device}" for device in facts.get("opencl", [])),
             f"- Sparrow {facts['sparrow']}", "", *out, "## What is promised", "",
