@@ -1,0 +1,90 @@
+import Foundation
+import Testing
+
+@Suite struct CodeTests {
+  private static let start = ["train", "--data", "glyphs:300", "--output", "x"]
+
+  @Test(arguments: [
+    (["--code", "topk:0"], "K must be at least 1"),
+    (["--code", "topk:65"], "keeps more than the 64 latents"),
+    (["--code", "topk"], "--code topk needs its K"),
+    (["--code", "topk:many"], "is not one of relu"),
+    (["--code", "soft"], "is not one of relu"),
+    (["--code", "topk:8", "--target-l0", "9"], "differ"),
+    (["--code", "topk", "--target-l0", "8.5"], "a whole number"),
+    (["--code", "jumprelu", "--target-l0", "65"], "cannot be met: the code has 64 latents"),
+    (["--code", "jumprelu", "--target-l0", "0"], "--target-l0 must be above 0"),
+    (["--code", "l1", "--target-l0", "-1"], "--target-l0 must be above 0"),
+    (["--target-l0", "8"], "which relu has not"),
+    (["--beta", "-1"], "--beta must not be negative"),
+    (["--alpha", "-0.5"], "--alpha must not be negative"),
+    (["--contractive", "-2"], "--contractive must not be negative"),
+    (["--beta", "nan"], "--beta must not be negative"),
+    (["--latents", "0"], "--latents must be at least 1"),
+    (["--latents", "9", "--layers", "784-9-784"], "exclude each other"),
+    (["--layers", "784-64"], "an odd number of widths"),
+    (["--layers", "9-3-9"], "must begin and end with the 784 values"),
+    (["--arithmetic", "sparse"], "--arithmetic sparse needs --latents"),
+    (["--start", "data"], "--start is of dictionaries"),
+    (["--anneal-from", "9"], "of codes with a K"),
+    (["--momentum", "0.9"], "--momentum is of --optimizer sgd"),
+    (["--average", "1"], "--average must be from 0 to below 1"),
+    (["--warmup", "99"], "longer than the run"),
+  ])
+  func wrongCodes(arguments: [String], words: String) async throws {
+    let folder = try TemporaryFolder()
+    var command = Self.start
+    command[4] = folder.file("run")
+    let outcome = try await Tool.run(command + arguments + ["--device", "reference"])
+    #expect(outcome.status == 64)
+    #expect(outcome.output == "")
+    #expect(outcome.errorLines.last?.contains(words) == true, "\(outcome.errors)")
+    #expect(folder.names == [])
+  }
+
+  /// A model restores its own code; another one asked for is an error.
+  @Test func aModelKeepsItsCode() async throws {
+    let folder = try TemporaryFolder()
+    let trained = try await Tool.onReference(
+      "train", "--data", "glyphs:300", "--epochs", "2", "--batch", "50", "--code", "topk:5",
+      "--output", folder.file("run"))
+    try #require(trained.status == 0, "\(trained.errors)")
+    let model = folder.file("run/model.safetensors")
+    let right = try await Tool.onReference(
+      "evaluate", "--model", model, "--data", "glyphs:300", "--code", "topk:5", "--json")
+    #expect(right.status == 0)
+    let report = try JSONDecoder().decode(Report.self, from: Data(right.output.utf8))
+    #expect(report.l0 <= 5 && report.latents == 64)
+    let wrong = try await Tool.onReference(
+      "evaluate", "--model", model, "--data", "glyphs:300", "--code", "relu")
+    expectFailure(wrong, "the model was saved with the code topk:5, and --code is relu")
+  }
+
+  private struct Report: Decodable {
+    let l0: Double
+    let latents: Int
+  }
+
+  @Test func aSweepLeavesATableAndGoesOn() async throws {
+    let folder = try TemporaryFolder()
+    let command = [
+      "sweep", "--data", "glyphs:300", "--latents", "30", "--code", "topk", "--values", "2,4",
+      "--epochs", "2", "--batch", "50", "--output", folder.file("s"), "--device", "reference",
+    ]
+    let first = try await Tool.run(command)
+    try #require(first.status == 0, "\(first.errors)")
+    let rows = try text(of: folder.file("s/sweep.csv")).split(separator: "\n")
+    #expect(rows.first == "topk,l0,fvu,mse,dead,latents" && rows.count == 3)
+    for name in ["s/sweep.png", "s/topk-2/model.safetensors", "s/topk-4/metrics.csv"] {
+      #expect(folder.names.contains(name))
+    }
+    // Done already: the same command finds everything trained.
+    let second = try await Tool.run(command)
+    #expect(second.status == 0)
+    #expect(second.errors.contains("Continuing after epoch 2 of 2"))
+    #expect(second.output == first.output)
+    var other = command
+    other[8] = "2,5"
+    expectFailure(try await Tool.run(other), "holds another sweep")
+  }
+}
