@@ -18,10 +18,11 @@ package struct Workspace<B: Backend> {
 
   /// - Parameters:
   ///   - arithmetic: of the code; sparse needs a dictionary with a TopK code.
+  ///   - largestCount: the K that training anneals from, where it is more than the code's.
   ///   - input: `[batch, inputs]`, where several networks share it.
   package init(
     _ configuration: AutoencoderConfiguration, batch: Int, arithmetic: CodeArithmetic = .dense,
-    input shared: B.Floats? = nil, on backend: B
+    largestCount: Int? = nil, input shared: B.Floats? = nil, on backend: B
   ) throws {
     func rows(_ width: Int) throws -> B.Floats {
       try backend.allocate([batch, width], of: Float.self)
@@ -36,7 +37,8 @@ package struct Workspace<B: Backend> {
     if arithmetic == .sparse {
       // Dense gradients of the code would be as large as the code and are never formed.
       gradients = [activations[codeIndex], try rows(configuration.inputs)]
-      sparse = try SparseCode(configuration, batch: batch, on: backend)
+      sparse = try SparseCode(
+        configuration, batch: batch, largestCount: largestCount, on: backend)
     } else {
       gradients = try configuration.widths.dropFirst().map(rows)
       sparse = nil
@@ -93,22 +95,18 @@ package struct SparseCode<B: Backend> {
   private let entries: B.Indices
   package let offsets: B.Indices
 
-  init(_ configuration: AutoencoderConfiguration, batch: Int, on backend: B) throws {
-    guard configuration.isDictionary, case .topK = configuration.code else {
+  init(
+    _ configuration: AutoencoderConfiguration, batch: Int, largestCount: Int?, on backend: B
+  ) throws {
+    guard configuration.isDictionary, case .topK(let k) = configuration.code else {
       preconditionFailure("sparse arithmetic needs a dictionary with a TopK code")
     }
-    // K is annealed from above: at most all latents.
-    let count = batch * min(configuration.latents, Self.largestCount(configuration))
+    let count = batch * max(k, largestCount ?? 0)
     indices = try backend.allocate([count], of: UInt32.self)
     values = try backend.allocate([count], of: Float.self)
     codeGradient = try backend.allocate([count], of: Float.self)
     entries = try backend.allocate([count], of: UInt32.self)
     offsets = try backend.allocate([configuration.latents + 1], of: UInt32.self)
-  }
-
-  /// The largest K that a run may anneal from.
-  package static func largestCount(_ configuration: AutoencoderConfiguration) -> Int {
-    max(configuration.code.count ?? 0, min(configuration.latents, 512))
   }
 
   /// The views for a batch and a K.

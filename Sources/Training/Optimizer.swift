@@ -137,8 +137,8 @@ extension OptimizerConfiguration.Method {
   }
 }
 
-/// Everything that an optimizer carries from step to step.
-package struct OptimizerState: Sendable {
+/// What an optimizer, or all of training, carries from step to step, by name.
+package struct TrainingState: Sendable {
   package var stepCount: Int
   /// Each laid out as the arena, padding included: `first_moment` and `second_moment`, or
   /// `velocity`; and `average` where one is kept.
@@ -158,8 +158,8 @@ extension Optimizer {
 
   /// What a checkpoint must hold for the run to continue with the same bits, besides the parameters
   /// and the configuration.
-  package func state(on backend: B) throws -> OptimizerState {
-    OptimizerState(
+  package func state(on backend: B) throws -> TrainingState {
+    TrainingState(
       stepCount: stepCount,
       tensors: try named.map { ($0.name, try backend.download($0.tensor)) })
   }
@@ -168,7 +168,7 @@ extension Optimizer {
   ///
   /// - Throws: `TrainingError.unsuitableData` where tensors are missing, unknown or of another size;
   ///   then nothing has changed.
-  package func restore(_ state: OptimizerState, on backend: B) throws {
+  package func restore(_ state: TrainingState, on backend: B) throws {
     guard state.stepCount >= 0 else {
       throw TrainingError.unsuitableData(
         "the optimizer's state has a step count of \(state.stepCount)")

@@ -101,15 +101,8 @@ package final class Sweep<B: Backend> {
     guard errors.isFinite else {
       throw TrainingError.diverged(epoch: epoch, step: stepsPerEpoch, keptEpoch: epoch - 1)
     }
-    let configuration = member.step.configuration
-    let count = Double(images.count)
-    let reconstruction = configuration.alpha * errors / count
-    let beta = try member.step.penaltyWeight().weight
-    return EpochMetrics(
-      epoch: epoch, loss: reconstruction + beta * active / count, reconstruction: reconstruction,
-      beta: beta, mse: errors / count / Double(configuration.network.inputs), l0: active / count,
-      dead: try member.step.takeSilentLatents(), seconds: seconds, samplesPerSecond: count / seconds
-    )
+    return try member.step.metrics(
+      epoch: epoch, squaredError: errors, active: active, images: images.count, seconds: seconds)
   }
 
   /// The state of each model after the epochs done.

@@ -45,7 +45,7 @@ package struct TrainingProgress: Sendable {
   package let epochs: Int
   package let step: Int
   package let steps: Int
-  /// The loss of the last step whose figures have arrived, nil before the first.
+  /// alpha * mean ||x - xhat||^2 of the last step whose figures have arrived, nil before the first.
   package let loss: Double?
   package let samplesPerSecond: Double
   /// Seconds left, from the speed so far.
@@ -195,14 +195,9 @@ package final class Trainer<B: Backend> {
     let seconds = start.secondsSince()
     let squaredError = errors.reduce(0.0) { $0 + Double($1) }
     guard squaredError.isFinite else { throw try divergence(epoch: epoch, before: steps) }
-    let count = Double(images.count)
-    let l0 = counts.reduce(0.0) { $0 + Double($1) } / count
-    let reconstruction = configuration.alpha * squaredError / count
-    let beta = try step.penaltyWeight().weight
-    return EpochMetrics(
-      epoch: epoch, loss: reconstruction + beta * l0, reconstruction: reconstruction, beta: beta,
-      mse: squaredError / count / Double(configuration.network.inputs), l0: l0,
-      dead: try step.takeSilentLatents(), seconds: seconds, samplesPerSecond: count / seconds)
+    return try step.metrics(
+      epoch: epoch, squaredError: squaredError,
+      active: counts.reduce(0.0) { $0 + Double($1) }, images: images.count, seconds: seconds)
   }
 
   /// The error that names the first step of the epoch whose loss is not finite.

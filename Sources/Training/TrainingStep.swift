@@ -45,7 +45,7 @@ package final class TrainingStep<B: Backend> {
     optimizer = try Optimizer(configuration.optimizer, for: network.arena, on: backend)
     workspace = try Workspace(
       shape, batch: configuration.batchSize, arithmetic: configuration.chosenArithmetic,
-      input: input, on: backend)
+      largestCount: configuration.annealing?.start, input: input, on: backend)
     code = try CodeStep(shape, on: backend)
     contractivePenalty = try backend.allocate([1], of: Float.self)
     if shape.code == .relu {
@@ -239,6 +239,24 @@ package final class TrainingStep<B: Backend> {
 
   // MARK: Reports
 
+  /// The figures of an epoch just done, and a new start for the latents' watch.
+  ///
+  /// - Parameters:
+  ///   - squaredError: sum over the images of ||x - xhat||^2.
+  ///   - active: sum over the images of ||z||_0.
+  func metrics(
+    epoch: Int, squaredError: Double, active: Double, images: Int, seconds: Double
+  ) throws -> EpochMetrics {
+    let count = Double(images)
+    let reconstruction = configuration.alpha * squaredError / count
+    let beta = try penaltyWeight().weight
+    return EpochMetrics(
+      epoch: epoch, loss: reconstruction + beta * active / count, reconstruction: reconstruction,
+      beta: beta, mse: squaredError / count / Double(configuration.network.inputs),
+      l0: active / count, dead: try takeSilentLatents(), seconds: seconds,
+      samplesPerSecond: count / seconds)
+  }
+
   /// Latents that did not fire since the last call, nil where they are not watched; starts anew.
   package func takeSilentLatents() throws -> Int? {
     guard let firings else { return nil }
@@ -287,25 +305,14 @@ package final class TrainingStep<B: Backend> {
   }
 }
 
-/// Everything that training carries from one epoch to the next, by name; with the configuration and
-/// the data it determines the rest of the run to the bit.
-package struct TrainingState: Sendable {
-  package var stepCount: Int
-  package var tensors: [(name: String, values: [Float])]
-
-  package init(stepCount: Int, tensors: [(name: String, values: [Float])]) {
-    self.stepCount = stepCount
-    self.tensors = tensors
-  }
-}
-
 extension TrainingStep {
   private var ownTensors: [(name: String, tensor: B.Floats)] {
     [("parameters", network.arena.values), ("penalty", code.penalty)]
       + (frequency.map { [("frequency", $0)] } ?? [])
   }
 
-  /// The state between two epochs.
+  /// The state between two epochs: with the configuration and the data it determines the rest of
+  /// the run to the bit.
   package func state() throws -> TrainingState {
     let state = try optimizer.state(on: backend)
     return TrainingState(
@@ -320,7 +327,7 @@ extension TrainingStep {
     let own = ownTensors
     let names = Set(own.map(\.name))
     try optimizer.restore(
-      OptimizerState(
+      TrainingState(
         stepCount: state.stepCount, tensors: state.tensors.filter { !names.contains($0.name) }),
       on: backend)
     for (name, tensor) in own {

@@ -132,7 +132,7 @@ final class TrainingDisplay {
       // Ten times a second is enough for eyes, once in ten seconds for a log.
       guard lastShown.secondsSince() > (Console.isTerminal ? 0.1 : 10) else { return }
       lastShown = .now
-      let loss = progress.loss.map { "  loss \(significant($0))" } ?? ""
+      let loss = progress.loss.map { "  reconstruction \(significant($0))" } ?? ""
       let line =
         "epoch \(progress.epoch)/\(epochs)  batch \(progress.step)/\(progress.steps)\(loss)  "
         + "\(speed(progress.samplesPerSecond))  \(duration(progress.remaining)) left"

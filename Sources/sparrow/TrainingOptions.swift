@@ -152,11 +152,9 @@ struct TrainingOptions: ParsableArguments {
       }
       result.arithmetic = .dense
     }
-    if network.code == .relu || !network.code.hasPenalty, targetL0 == nil, let beta, beta > 0,
-      network.code == .relu
-    {
-      // Said once at the start of the run: the weight is counted in the loss, and trains nothing.
-      Console.note("Note: --code relu has no gradient of ||z||_0; beta counts in the loss alone")
+    if let beta, beta > 0, !network.code.hasPenalty {
+      Console.note(
+        "Note: \(network.code) has no gradient of ||z||_0; beta counts in the loss alone")
     }
     if let problem = result.problem { throw ValidationError(problem) }
     return result

@@ -189,6 +189,16 @@ private func evaluate(
     #expect(descent.history[9].mse < descent.history[3].mse)
   }
 
+  /// From more latents than any default anneals from.
+  @Test func annealingFromManyLatents() throws {
+    var configuration = TrainingConfiguration.recommended(
+      for: .dictionary(inputs: 64, latents: 700, code: .topK(3)), epochs: 2, batchSize: 32)
+    configuration.arithmetic = .sparse
+    configuration.annealing = AnnealedCount(from: 600, to: 3, over: 0.5, shape: .exponential)
+    let trainer = try train(configuration, images: bars(96))
+    #expect(trainer.history[0].l0 > 3 && trainer.history[1].l0 <= 3)
+  }
+
   @Test func theInputIsCentredByTheTrainingSet() throws {
     let images = bars(320)
     let trainer = try train(configuration(.sparse, epochs: 1), images: images)

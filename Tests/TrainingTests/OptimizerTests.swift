@@ -116,7 +116,7 @@ private let sgd = OptimizerConfiguration.Method.sgd(momentum: 0.7)
   ) throws {
     let fixture = try Fixture.read()
     let backend = ReferenceBackend()
-    func run(interruptedAfter pause: Int?) throws -> ([UInt32], OptimizerState) {
+    func run(interruptedAfter pause: Int?) throws -> ([UInt32], TrainingState) {
       var arena = try fixture.arena(on: backend)
       var optimizer = try Optimizer(configuration, for: arena, on: backend)
       for (step, gradients) in fixture.gradients.enumerated() {
@@ -215,17 +215,17 @@ private let sgd = OptimizerConfiguration.Method.sgd(momentum: 0.7)
       OptimizerConfiguration(sgd, averageDecay: 0.9), for: arena, on: backend)
     let good = [Float](repeating: 1, count: arena.values.count)
     for (state, words) in [
-      (OptimizerState(stepCount: 1, tensors: [("velocity", good)]), "velocity, average"),
+      (TrainingState(stepCount: 1, tensors: [("velocity", good)]), "velocity, average"),
       (
-        OptimizerState(stepCount: 1, tensors: [("velocity", good), ("average", [1, 2])]),
+        TrainingState(stepCount: 1, tensors: [("velocity", good), ("average", [1, 2])]),
         "average has 2 values, not 32"
       ),
       (
-        OptimizerState(stepCount: 1, tensors: [("velocity", good), ("first_moment", good)]),
+        TrainingState(stepCount: 1, tensors: [("velocity", good), ("first_moment", good)]),
         "first_moment"
       ),
       (
-        OptimizerState(stepCount: -1, tensors: [("velocity", good), ("average", good)]),
+        TrainingState(stepCount: -1, tensors: [("velocity", good), ("average", good)]),
         "step count of -1"
       ),
     ] {
