@@ -62,6 +62,9 @@ let package = Package(
         "Compute", "Networks", "Datasets", "Imaging", "RandomNumbers",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
+    // Labelled images, their augmentation and scores, tiles.
+    .target(
+      name: "Segmentation", dependencies: ["Compute", "Datasets", "Imaging", "RandomNumbers"]),
     .executableTarget(
       name: "sparrow",
       dependencies: [
@@ -90,6 +93,9 @@ let package = Package(
         "RandomNumbers", "ReferenceBackend", "Training",
       ],
       exclude: ["Fixtures"]),
+    .testTarget(
+      name: "SegmentationTests",
+      dependencies: ["Compute", "Imaging", "RandomNumbers", "Segmentation"]),
     .testTarget(
       name: "CommandLineTests", dependencies: ["sparrow", "Datasets", "Imaging", "Training"]),
   ],

@@ -1,0 +1,150 @@
+import Foundation
+import Imaging
+
+/// The images of one folder and the label images of another, paired by base name.
+package struct LabelledFolder: Sendable {
+  /// An image and its labels.
+  package struct Pair: Hashable, Sendable {
+    package let image: ImageCase
+    package let labelPath: String
+  }
+
+  /// In the byte order of their names; at least one.
+  package let pairs: [Pair]
+  /// Images that have no label; empty unless they were allowed.
+  package let unlabelled: [ImageCase]
+
+  /// Pairs files whose names agree up to the extension: `a.tif` with `a.png`.
+  ///
+  /// Where every image is named like `CASE_0000.png` and no label is named like an image, the files
+  /// are nnU-Net's: `CASE_0000.png`, `CASE_0001.png` and so on are the channels of one image, and
+  /// its label is `CASE.png`.
+  ///
+  /// - Parameter allowsUnlabelled: takes a folder in which only some images have a label.
+  /// - Throws: `FileError` for an absent or empty folder, two files of one base name, images without
+  ///   a label, labels without an image, and a missing channel.
+  package init(images: String, labels: String, allowsUnlabelled: Bool = false) throws {
+    let imageFiles = try ImageCases.files(in: images)
+    let labelFiles = try ImageCases.files(in: labels)
+    let labelPaths = Dictionary(uniqueKeysWithValues: labelFiles.map { ($0.name, $0.path) })
+    let cases =
+      imageFiles.allSatisfy { $0.hasChannel && labelPaths[$0.name] == nil }
+      ? try ImageCases.channelCases(imageFiles, folder: images)
+      : imageFiles.map { ImageCase(name: $0.name, paths: [$0.path]) }
+
+    let names = Set(cases.map(\.name))
+    let orphans = labelFiles.filter { !names.contains($0.name) }.map(\.path)
+    guard orphans.isEmpty else {
+      throw FileError(
+        path: labels, reason: Self.unmatched(orphans, "label", "no image in \(images)"))
+    }
+    let unlabelled = cases.filter { labelPaths[$0.name] == nil }
+    guard unlabelled.isEmpty || allowsUnlabelled else {
+      throw FileError(
+        path: images,
+        reason: Self.unmatched(unlabelled.map { $0.paths[0] }, "image", "no label in \(labels)"))
+    }
+    self.unlabelled = unlabelled
+    pairs = cases.compactMap { image in
+      labelPaths[image.name].map { Pair(image: image, labelPath: $0) }
+    }
+  }
+
+  /// For example `3 labels have no image in DIR: a.png, b.png, c.png`.
+  private static func unmatched(_ paths: [String], _ kind: String, _ lack: String) -> String {
+    let shown = paths.prefix(5).map { URL(fileURLWithPath: $0).lastPathComponent }
+    let list = shown.joined(separator: ", ") + (paths.count > shown.count ? ", ..." : "")
+    return paths.count == 1
+      ? "1 \(kind) has \(lack): \(list)" : "\(paths.count) \(kind)s have \(lack): \(list)"
+  }
+}
+
+/// An image with the class of each pixel, where they are known.
+package struct LabelledImage: Sendable {
+  package let name: String
+  package var image: SampleImage
+  /// `width * height` class indices, `SegmentationLoss.ignored` where unlabelled; nil where there
+  /// is no label at all.
+  package let labels: [UInt8]?
+
+  package init(name: String, image: SampleImage, labels: [UInt8]?) {
+    if let labels {
+      precondition(labels.count == image.width * image.height, "one label for each pixel")
+    }
+    self.name = name
+    self.image = image
+    self.labels = labels
+  }
+}
+
+extension LabelledFolder.Pair {
+  /// Both files, the label as `classes` understands it.
+  ///
+  /// - Throws: `FileError` for an image that cannot be read, one of another size than its label, and
+  ///   a label value that no class has.
+  package func read(classes: ClassMap) throws -> LabelledImage {
+    let image = try image.read()
+    let label = try SampleImage.read(labelPath)
+    guard (image.width, image.height) == (label.width, label.height) else {
+      throw FileError(
+        path: labelPath,
+        reason: "\(label.width)x\(label.height) pixels, but \(self.image.paths[0]) has "
+          + "\(image.width)x\(image.height)")
+    }
+    let labels = try classes.indices(of: label, path: labelPath)
+    return LabelledImage(name: self.image.name, image: image, labels: labels)
+  }
+}
+
+extension LabelledFolder {
+  /// What could be read, and what could not.
+  package struct Content: Sendable {
+    package let images: [LabelledImage]
+    /// One for each pair that could not be read, in their order.
+    package let failures: [FileError]
+  }
+
+  /// Reads all pairs; a file that cannot be read leaves the others as they are.
+  ///
+  /// - Parameter progress: called with pairs done and in all.
+  package func read(
+    classes: ClassMap, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws -> Content {
+    var images: [LabelledImage] = []
+    var failures: [FileError] = []
+    for (index, pair) in pairs.enumerated() {
+      do {
+        images.append(try pair.read(classes: classes))
+      } catch let error as FileError {
+        failures.append(error)
+      }
+      progress(index + 1, pairs.count)
+    }
+    return Content(images: images, failures: failures)
+  }
+
+  /// The classes that the labels' values tell: see `LabelSurvey`. Labels that cannot be read are
+  /// passed over, since `read` names them.
+  ///
+  /// - Throws: `FileError` where none can be read, and as `LabelSurvey` does.
+  package func inferClasses(
+    ignoring ignored: [Int] = [], scribbles: Bool = false
+  ) throws -> ClassMap {
+    var survey = LabelSurvey(ignoring: ignored, scribbles: scribbles)
+    var failure: FileError?
+    var count = 0
+    for pair in pairs {
+      let label: SampleImage
+      do {
+        label = try SampleImage.read(pair.labelPath)
+      } catch let error as FileError {
+        failure = failure ?? error
+        continue
+      }
+      try survey.add(label, path: pair.labelPath)
+      count += 1
+    }
+    if count == 0, let failure { throw failure }
+    return try survey.classMap(path: pairs[0].labelPath)
+  }
+}

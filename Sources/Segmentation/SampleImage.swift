@@ -1,0 +1,109 @@
+import Imaging
+
+/// An image as numbers for a network: rows from the top, channels interleaved, so that sample
+/// (x, y, c) is `samples[(y * width + x) * channels + c]`, in the units of the file until a
+/// `PercentileNormalisation` changes them.
+package struct SampleImage: Equatable, Sendable {
+  /// How the file stores a sample.
+  package enum SampleType: String, Codable, Sendable, CustomStringConvertible {
+    /// 0...255
+    case uint8
+    /// 0...65535
+    case uint16
+    case float
+
+    package var description: String {
+      switch self {
+      case .uint8: "8-bit"
+      case .uint16: "16-bit"
+      case .float: "float"
+      }
+    }
+  }
+
+  package let width: Int
+  package let height: Int
+  /// One is grey, three are red, green, blue; any number where files are stacked.
+  package let channels: Int
+  package let sampleType: SampleType
+  /// `width * height * channels` samples.
+  package var samples: [Float]
+
+  package init(
+    width: Int, height: Int, channels: Int, sampleType: SampleType, samples: [Float]
+  ) {
+    precondition(width > 0 && height > 0 && channels > 0, "an image has at least one sample")
+    precondition(samples.count == width * height * channels, "samples do not fill the image")
+    self.width = width
+    self.height = height
+    self.channels = channels
+    self.sampleType = sampleType
+    self.samples = samples
+  }
+
+  /// For example `512x512 8-bit grey`.
+  package var shapeDescription: String {
+    let colour =
+      switch channels {
+      case 1: "grey"
+      case 3: "RGB"
+      default: "of \(channels) channels"
+      }
+    return "\(width)x\(height) \(sampleType) \(colour)"
+  }
+}
+
+extension SampleImage {
+  /// Reads one file: the only place where this module opens images.
+  ///
+  /// - Throws: `FileError` with the path where the file is absent, damaged or of no format that is
+  ///   read.
+  package static func read(_ path: String) throws -> SampleImage {
+    let image = try ImageFile.read(path)
+    return SampleImage(
+      width: image.width, height: image.height, channels: image.channels, sampleType: .uint8,
+      samples: image.samples.map(Float.init))
+  }
+
+  /// Reads files of one size as the channels of one image, in their order.
+  ///
+  /// - Throws: `FileError` as `read` does, and for another size or type than the first one's.
+  package static func read(stacking paths: [String]) throws -> SampleImage {
+    precondition(!paths.isEmpty, "an image has a file")
+    let first = try read(paths[0])
+    guard paths.count > 1 else { return first }
+    var parts = [first]
+    for path in paths.dropFirst() {
+      let part = try read(path)
+      guard (part.width, part.height) == (first.width, first.height),
+        part.sampleType == first.sampleType
+      else {
+        throw FileError(
+          path: path,
+          reason: "\(part.shapeDescription), but \(paths[0]) is \(first.shapeDescription)")
+      }
+      parts.append(part)
+    }
+    let channels = parts.reduce(0) { $0 + $1.channels }
+    // What does not overflow one by one may do so together.
+    let (count, overflow) = (first.width * first.height).multipliedReportingOverflow(by: channels)
+    guard !overflow else {
+      throw FileError(path: paths[0], reason: "more channels than any memory can hold")
+    }
+    let samples = [Float](unsafeUninitializedCapacity: count) { target, initialized in
+      var offset = 0
+      for part in parts {
+        for pixel in 0..<part.width * part.height {
+          for c in 0..<part.channels {
+            target[pixel * channels + offset + c] = part.samples[pixel * part.channels + c]
+          }
+        }
+        offset += part.channels
+      }
+      initialized = count
+    }
+    return SampleImage(
+      width: first.width, height: first.height, channels: channels, sampleType: first.sampleType,
+      samples: samples)
+  }
+}
