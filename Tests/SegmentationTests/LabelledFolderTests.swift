@@ -1,0 +1,143 @@
+import Foundation
+import Imaging
+import Segmentation
+import Testing
+
+struct LabelledFolderTests {
+  private func error(_ body: () throws -> Void) -> FileError? {
+    do {
+      try body()
+      return nil
+    } catch {
+      return error as? FileError
+    }
+  }
+
+  @Test func pairsFilesByBaseNameWhateverTheirExtension() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("images/b.PNG")
+    try folder.write("images/a.tif")
+    try folder.write("images/.hidden.png")
+    try folder.write("images/c.1.jpeg")
+    try folder.write("labels/a.png")
+    try folder.write("labels/b.png")
+    try folder.write("labels/c.1.tiff")
+    try Data().write(to: URL(fileURLWithPath: folder.path + "/images/notes.txt"))
+    let pairs = try LabelledFolder(images: folder.path + "/images", labels: folder.path + "/labels/")
+      .pairs
+    #expect(pairs.map(\.image.name) == ["a", "b", "c.1"])
+    #expect(pairs[0].image.paths == [folder.path + "/images/a.tif"])
+    #expect(pairs[1].labelPath == folder.path + "/labels/b.png")
+  }
+
+  @Test func namesWhatHasNoPartner() throws {
+    let folder = try TemporaryFolder()
+    let (images, labels) = (folder.path + "/images", folder.path + "/labels")
+    for i in 0..<7 { try folder.write("images/\(i).png") }
+    try folder.write("labels/3.png")
+    let missing = try #require(error { _ = try LabelledFolder(images: images, labels: labels) })
+    #expect(
+      missing.description
+        == "\(images): 6 images have no label in \(labels): "
+        + "0.png, 1.png, 2.png, 4.png, 5.png, ...")
+    let some = try LabelledFolder(images: images, labels: labels, allowsUnlabelled: true)
+    #expect(some.pairs.map(\.image.name) == ["3"])
+    #expect(some.unlabelled.count == 6)
+
+    try folder.write("labels/x.png")
+    let orphan = try #require(
+      error { _ = try LabelledFolder(images: images, labels: labels, allowsUnlabelled: true) })
+    #expect(orphan.description == "\(labels): 1 label has no image in \(images): x.png")
+  }
+
+  @Test func refusesEmptyFoldersAndTwoFilesOfOneName() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("images/a.png")
+    try Folder.make(folder.path + "/labels")
+    let (images, labels) = (folder.path + "/images", folder.path + "/labels")
+    #expect(
+      error { _ = try LabelledFolder(images: images, labels: labels) }?.description
+        == "\(labels): no PNG, JPEG or TIFF image in this folder")
+    #expect(
+      error { _ = try LabelledFolder(images: images + "/none", labels: labels) }?.description
+        == "\(images)/none: no such folder")
+    try folder.write("images/a.tif")
+    try folder.write("labels/a.png")
+    #expect(
+      error { _ = try LabelledFolder(images: images, labels: labels) }?.description
+        == "\(images)/a.tif: has the base name of a.png")
+  }
+
+  @Test func readsTheLayoutOfNNUNet() throws {
+    let folder = try TemporaryFolder()
+    let (images, labels) = (folder.path + "/imagesTr", folder.path + "/labelsTr")
+    for name in ["nerve_1", "nerve_2"] {
+      try folder.write("imagesTr/\(name)_0000.png", samples: [UInt8](repeating: 10, count: 12))
+      try folder.write("imagesTr/\(name)_0001.png", samples: (0..<12).map { $0 })
+      try folder.write("labelsTr/\(name).png", samples: [UInt8](repeating: 1, count: 12))
+    }
+    let pairs = try LabelledFolder(images: images, labels: labels).pairs
+    #expect(pairs.map(\.image.name) == ["nerve_1", "nerve_2"])
+    let image = try pairs[1].image.read()
+    #expect(image.channels == 2)
+    #expect(image.samples.prefix(6) == [10, 0, 10, 1, 10, 2])
+    #expect(try ImageCases.list(images).count == 2)
+
+    try FileManager.default.removeItem(atPath: images + "/nerve_2_0000.png")
+    #expect(
+      error { _ = try LabelledFolder(images: images, labels: labels) }?.description
+        == "\(images)/nerve_2_0001.png: channel nerve_2_0000 is missing before it")
+  }
+
+  @Test func framesOfAFilmAreNoChannels() throws {
+    let folder = try TemporaryFolder()
+    for i in 0..<3 {
+      try folder.write("frames/film_000\(i).png")
+      try folder.write("masks/film_000\(i).png")
+    }
+    let pairs = try LabelledFolder(images: folder.path + "/frames", labels: folder.path + "/masks")
+      .pairs
+    #expect(pairs.map(\.image.name) == ["film_0000", "film_0001", "film_0002"])
+    #expect(try ImageCases.list(folder.path + "/frames").map(\.paths.count) == [1, 1, 1])
+    #expect(try ImageCases.list(folder.path + "/frames/film_0001.png").map(\.name) == ["film_0001"])
+  }
+
+  @Test func aFileThatCannotBeReadLeavesTheOthers() throws {
+    let folder = try TemporaryFolder()
+    let (images, labels) = (folder.path + "/images", folder.path + "/labels")
+    for name in ["a", "b", "c", "d"] {
+      try folder.write("images/\(name).png")
+      try folder.write("labels/\(name).png", samples: (0..<12).map { $0 % 2 })
+    }
+    try Data([0x89, 0x50, 1]).write(to: URL(fileURLWithPath: images + "/b.png"))
+    try folder.write("labels/c.png", width: 5, height: 2, samples: (0..<10).map { $0 % 2 })
+    var steps: [Int] = []
+    let set = try LabelledFolder(images: images, labels: labels)
+    let content = try set.read(classes: set.inferClasses()) { done, total in
+      steps.append(done)
+      #expect(total == 4)
+    }
+    #expect(content.images.map(\.name) == ["a", "d"])
+    #expect(content.images[0].labels == (0..<12).map { $0 % 2 })
+    #expect(content.images[0].image.samples == (0..<12).map(Float.init))
+    #expect(content.failures.map(\.path) == [images + "/b.png", labels + "/c.png"])
+    #expect(content.failures[1].reason == "5x2 pixels, but \(images)/c.png has 4x3")
+    #expect(steps == [1, 2, 3, 4])
+  }
+
+  @Test(.enabled(if: SharedData.isUsable(SharedData.isbi), "no shared/data/isbi2012"))
+  func readsRealMembranes() throws {
+    let folder = try LabelledFolder(
+      images: SharedData.isbi + "/train/images", labels: SharedData.isbi + "/train/labels")
+    #expect(folder.pairs.count == 20)
+    let classes = try folder.inferClasses()
+    #expect(classes.description == "background=0,foreground=255")
+    let content = try folder.read(classes: classes)
+    #expect(content.failures.isEmpty)
+    let membranes = content.images.reduce(0) { sum, image in
+      sum + (image.labels ?? []).reduce(0) { $0 + ($1 == 0 ? 1 : 0) }
+    }
+    // Membranes are about a fifth of these slices.
+    #expect((0.15...0.3).contains(Double(membranes) / Double(20 * 512 * 512)))
+  }
+}

@@ -1,0 +1,96 @@
+import Foundation
+import Imaging
+import RandomNumbers
+import Segmentation
+import Testing
+
+struct NormalisationTests {
+  private func image(
+    _ samples: [Float], channels: Int = 1, type: SampleImage.SampleType = .uint8
+  ) -> SampleImage {
+    SampleImage(
+      width: samples.count / channels, height: 1, channels: channels, sampleType: type,
+      samples: samples)
+  }
+
+  /// The definition, on sorted values.
+  private func percentile(_ values: [Float], _ percent: Double) -> Float {
+    let sorted = values.sorted()
+    let place = percent / 100 * Double(sorted.count - 1)
+    let below = Int(place)
+    let above = min(below + 1, sorted.count - 1)
+    return Float(
+      Double(sorted[below]) + (place - Double(below)) * Double(sorted[above] - sorted[below]))
+  }
+
+  @Test(arguments: [SampleImage.SampleType.uint8, .uint16, .float])
+  func percentilesAreThoseOfTheSortedValues(_ type: SampleImage.SampleType) throws {
+    var random = SplitMix64(seed: 5)
+    let limit: UInt64 = type == .uint8 ? 256 : 65536
+    let values = (0..<3001).map { _ in Float(random.nextIndex(below: limit)) }
+    var counter = PercentileCounter(like: image([0], type: type))
+    try counter.add(image(Array(values[..<1000]), type: type), path: "a")
+    try counter.add(image(Array(values[1000...]), type: type), path: "b")
+    for percent in [0, 1, 33.3, 50, 99.8, 100] {
+      let got = counter.percentile(percent, channel: 0)
+      #expect(abs(got - percentile(values, percent)) <= 1e-3, "\(percent) % of \(type)")
+    }
+  }
+
+  @Test func eachChannelHasItsOwn() throws {
+    let samples = (0..<3000).map { Float($0 % 3 == 0 ? $0 / 3 % 101 : 7 + $0 % 3) }
+    let rgb = image(samples, channels: 3)
+    var counter = PercentileCounter(like: rgb)
+    try counter.add(rgb, path: "a")
+    let own = counter.normalisation(lowPercent: 0, highPercent: 100)
+    #expect(own.low == [0, 8, 9])
+    // A channel of one value is kept from a division by 0.
+    #expect(own.high == [100, 9, 10])
+    let common = counter.normalisation(lowPercent: 0, highPercent: 100, perChannel: false)
+    #expect(common.low == [0, 0, 0] && common.high == [100, 100, 100])
+    let result = own(rgb)
+    #expect(result.samples[3 * 50] == 0.5)
+    #expect(result.samples[1] == 0)
+  }
+
+  @Test func limitsWhatLiesFarOutside() {
+    let normalisation = PercentileNormalisation(sampleType: .float, low: [10], high: [20])
+    let result = normalisation(image([10, 15, 20, 25, 1000, -1000, .nan], type: .float))
+    #expect(result.samples == [0, 0.5, 1, 1.5, 3, -1, -1])
+  }
+
+  @Test func refusesImagesOfAnotherKind() throws {
+    let normalisation = PercentileNormalisation(sampleType: .uint16, low: [10], high: [20])
+    try normalisation.check(image([1, 2], type: .uint16), path: "a")
+    #expect(
+      throws: FileError(
+        path: "a",
+        reason: "2x1 8-bit grey, but the model takes 16-bit images of 1 channel")
+    ) { try normalisation.check(image([1, 2]), path: "a") }
+    #expect(throws: FileError.self) {
+      try normalisation.check(image([1, 2, 3], channels: 3, type: .uint16), path: "a")
+    }
+    var counter = PercentileCounter(like: image([1]))
+    #expect(throws: FileError.self) { try counter.add(image([1], type: .uint16), path: "a") }
+    let data = try JSONEncoder().encode(normalisation)
+    #expect(try JSONDecoder().decode(PercentileNormalisation.self, from: data) == normalisation)
+    let damaged = String(decoding: data, as: UTF8.self)
+      .replacingOccurrences(of: "[10]", with: "[30]")
+    #expect(throws: (any Error).self) {
+      try JSONDecoder().decode(PercentileNormalisation.self, from: Data(damaged.utf8))
+    }
+  }
+
+  @Test func manyFloatsAreSampledWithoutPreference() throws {
+    let count = 3 << 20
+    var random = SplitMix64(seed: 2)
+    // Rising values: a sampler that prefers early or late ones would be far off.
+    let values = (0..<count).map { Float($0) / Float(count) + 0.01 * random.nextUniform() }
+    var counter = PercentileCounter(like: image([0], type: .float))
+    try counter.add(image(values, type: .float), path: "a")
+    for percent in [1, 50, 99.8] {
+      #expect(
+        abs(counter.percentile(percent, channel: 0) - percentile(values, percent)) < 0.002)
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import Foundation
+import Imaging
+
+/// A folder that is gone when this value is.
+final class TemporaryFolder {
+  let path: String
+
+  init() throws {
+    path = NSTemporaryDirectory() + "/sparrow-segmentation-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  /// Writes a PNG, and the folders above it.
+  @discardableResult
+  func write(
+    _ name: String, width: Int = 4, height: Int = 3, channels: Int = 1, samples: [UInt8]? = nil
+  ) throws -> String {
+    let file = "\(path)/\(name)"
+    try Folder.make(URL(fileURLWithPath: file).deletingLastPathComponent().path)
+    let count = width * height * channels
+    let image = Image(
+      width: width, height: height, channels: channels,
+      samples: samples ?? (0..<count).map { UInt8(truncatingIfNeeded: $0) })
+    try ImageFile.writePNG(image, to: file)
+    return file
+  }
+}
