@@ -23,8 +23,10 @@ struct LabelledFolderTests {
     try folder.write("labels/b.png")
     try folder.write("labels/c.1.tiff")
     try Data().write(to: URL(fileURLWithPath: folder.path + "/images/notes.txt"))
-    let pairs = try LabelledFolder(images: folder.path + "/images", labels: folder.path + "/labels/")
-      .pairs
+    let pairs = try LabelledFolder(
+      images: folder.path + "/images", labels: folder.path + "/labels/"
+    )
+    .pairs
     #expect(pairs.map(\.image.name) == ["a", "b", "c.1"])
     #expect(pairs[0].image.paths == [folder.path + "/images/a.tif"])
     #expect(pairs[1].labelPath == folder.path + "/labels/b.png")
