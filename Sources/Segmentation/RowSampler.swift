@@ -22,14 +22,17 @@ struct RowSampler<Sample> {
     let inside =
       isInside(x, count: count, length: width)
       && isInside(y, count: count, length: height)
-    for i in 0..<count {
-      // Rounded half up, on either side of 0.
-      var column = Int((x[i] + 0.5).rounded(.down))
-      var row = Int((y[i] + 0.5).rounded(.down))
-      if !inside {
-        column = reflected(column, count: width)
-        row = reflected(row, count: height)
+    if inside {
+      // Nothing is negative, so that cutting off is rounding down.
+      for i in 0..<count {
+        let source = (Int(y[i] + 0.5) * width + Int(x[i] + 0.5)) * channels
+        for c in 0..<channels { target[i * channels + c] = samples[source + c] }
       }
+      return
+    }
+    for i in 0..<count {
+      let column = reflected(Int((x[i] + 0.5).rounded(.down)), count: width)
+      let row = reflected(Int((y[i] + 0.5).rounded(.down)), count: height)
       let source = (row * width + column) * channels
       for c in 0..<channels { target[i * channels + c] = samples[source + c] }
     }
