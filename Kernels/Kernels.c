@@ -92,3 +92,8 @@ static const char gates[] = {
 #embed "gates.cl"
     , 0};
 const char *const sparrowKernelGates = gates;
+
+static const char convolution_gpu[] = {
+#embed "convolution_gpu.cl"
+    , 0};
+const char *const sparrowKernelConvolutionGPU = convolution_gpu;

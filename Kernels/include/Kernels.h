@@ -20,5 +20,6 @@ extern const char *const sparrowKernelPeak;
 extern const char *const sparrowKernelBalance;
 extern const char *const sparrowKernelCodes;
 extern const char *const sparrowKernelGates;
+extern const char *const sparrowKernelConvolutionGPU;
 
 #endif

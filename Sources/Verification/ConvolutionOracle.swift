@@ -1,0 +1,113 @@
+import Compute
+
+/// Convolutions by their definitions, over host values of whole maps, pixel by pixel. A pass over
+/// the triples (output position, tap, input position) serves all three.
+extension Oracle {
+  static func convolution(
+    _ shape: ConvolutionShape, _ x: [Float], _ w: [Float], bias: [Float]?, _ activation: Activation
+  ) -> Expectation {
+    let (inputs, outputs) = (shape.inputs, shape.outputs)
+    var sums = Sums(shape.batch * shape.outputHeight * shape.outputWidth * outputs)
+    shape.forEachTap { large, small, tap in
+      for c in 0..<inputs {
+        let factor = Double(x[large * inputs + c])
+        let row = (tap * inputs + c) * outputs
+        for o in 0..<outputs {
+          sums.add(factor * Double(w[row + o]), at: small * outputs + o)
+        }
+      }
+    }
+    let taps = shape.geometry.kernelHeight * shape.geometry.kernelWidth
+    return sums.finished(terms: taps * inputs, bias: bias, activation)
+  }
+
+  static func transposedConvolution(
+    _ shape: ConvolutionShape, _ x: [Float], _ w: [Float], bias: [Float]?, _ activation: Activation
+  ) -> Expectation {
+    let (inputs, outputs) = (shape.inputs, shape.outputs)
+    var sums = Sums(shape.batch * shape.height * shape.width * inputs)
+    shape.forEachTap { large, small, tap in
+      for c in 0..<inputs {
+        let row = (tap * inputs + c) * outputs
+        for o in 0..<outputs {
+          sums.add(
+            Double(x[small * outputs + o]) * Double(w[row + o]), at: large * inputs + c)
+        }
+      }
+    }
+    let taps = shape.geometry.kernelHeight * shape.geometry.kernelWidth
+    return sums.finished(terms: taps * outputs, bias: bias, activation)
+  }
+
+  static func convolutionGradient(
+    _ shape: ConvolutionShape, _ x: [Float], _ g: [Float]
+  ) -> Expectation {
+    let (inputs, outputs) = (shape.inputs, shape.outputs)
+    let taps = shape.geometry.kernelHeight * shape.geometry.kernelWidth
+    var sums = Sums(taps * inputs * outputs)
+    shape.forEachTap { large, small, tap in
+      for c in 0..<inputs {
+        let factor = Double(x[large * inputs + c])
+        let row = (tap * inputs + c) * outputs
+        for o in 0..<outputs {
+          sums.add(factor * Double(g[small * outputs + o]), at: row + o)
+        }
+      }
+    }
+    return sums.finished(
+      terms: shape.batch * shape.outputHeight * shape.outputWidth, bias: nil, .identity)
+  }
+
+  /// Sums of products and of their magnitudes.
+  private struct Sums {
+    var values: [Double]
+    var magnitudes: [Double]
+
+    init(_ count: Int) {
+      values = [Double](repeating: 0, count: count)
+      magnitudes = values
+    }
+
+    mutating func add(_ term: Double, at index: Int) {
+      values[index] += term
+      magnitudes[index] += abs(term)
+    }
+
+    func finished(terms: Int, bias: [Float]?, _ activation: Activation) -> Expectation {
+      let relative = summationBound(terms)
+      let smooth = activation == .sigmoid || activation == .tanh
+      var result = Expectation(exactly: values)
+      for i in values.indices {
+        let shift = bias.map { Double($0[i % $0.count]) } ?? 0
+        let value = Oracle.value(activation, values[i] + shift)
+        result.values[i] = value
+        result.bounds[i] =
+          activation.lipschitzConstant * relative * (magnitudes[i] + abs(shift))
+          + (smooth ? 6 * unitRoundoff * abs(value) : 0) + Oracle.tiny
+      }
+      return result
+    }
+  }
+}
+
+extension ConvolutionShape {
+  /// Every pair of a position in the large image and one in the small that a tap connects.
+  fileprivate func forEachTap(_ body: (_ large: Int, _ small: Int, _ tap: Int) -> Void) {
+    for n in 0..<batch {
+      for i in 0..<outputHeight {
+        for j in 0..<outputWidth {
+          for u in 0..<geometry.kernelHeight {
+            for v in 0..<geometry.kernelWidth {
+              let a = geometry.stride * i + u - geometry.padding
+              let b = geometry.stride * j + v - geometry.padding
+              guard a >= 0 && a < height && b >= 0 && b < width else { continue }
+              body(
+                (n * height + a) * width + b, (n * outputHeight + i) * outputWidth + j,
+                u * geometry.kernelWidth + v)
+            }
+          }
+        }
+      }
+    }
+  }
+}
