@@ -97,3 +97,28 @@ static const char convolution_gpu[] = {
 #embed "convolution_gpu.cl"
     , 0};
 const char *const sparrowKernelConvolutionGPU = convolution_gpu;
+
+static const char logarithm[] = {
+#embed "logarithm.cl"
+    , 0};
+const char *const sparrowKernelLogarithm = logarithm;
+
+static const char strips[] = {
+#embed "strips.cl"
+    , 0};
+const char *const sparrowKernelStrips = strips;
+
+static const char normalise[] = {
+#embed "normalise.cl"
+    , 0};
+const char *const sparrowKernelNormalise = normalise;
+
+static const char pool[] = {
+#embed "pool.cl"
+    , 0};
+const char *const sparrowKernelPool = pool;
+
+static const char segmentation[] = {
+#embed "segmentation.cl"
+    , 0};
+const char *const sparrowKernelSegmentation = segmentation;

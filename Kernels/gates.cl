@@ -1,6 +1,6 @@
 // Hard concrete gates on a rectified code. `Compute/CodeOperations.swift` has the formulas.
 //
-// Preceded by activation.cl. Kernels named ...Group and ...Tile are for GPUs, ...Row and
+// Preceded by activation.cl and logarithm.cl. Kernels named ...Group and ...Tile are for GPUs, ...Row and
 // ...Columns for CPUs. Macros: GROUP, the work-items of a group.
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -18,23 +18,6 @@
 #define CLOSED_LOG_ALPHA (-2.3978952727983707f)
 #define PENALTY_SHIFT (-1.5985968485322470f)
 #define SMALLEST_UNIFORM 0x1p-20f
-
-// ln x of a positive normal number, to 3 ulp. As in activation.cl no library function is called,
-// which some implementations compute one lane at a time.
-//   x = m 2^e, m in [sqrt(1/2), sqrt(2));  ln m = 2 (t + t^3/3 + t^5/5 + ...), t = (m - 1) / (m + 1)
-#define DEFINE_LOGARITHM(F, I, AS_I, AS_F, CONVERT)                                    \
-  inline F logarithm_##F(const F x) {                                                  \
-    const I exponent = (AS_I(x) - (I)(0x3f3504f3)) >> 23;                              \
-    const F m = AS_F(AS_I(x) - (exponent << 23)), e = CONVERT(exponent);               \
-    const F t = (m - (F)(1.0f)) / (m + (F)(1.0f)), square = t * t;                     \
-    F series = fma(square, (F)(2.0f / 9), (F)(2.0f / 7));                              \
-    series = fma(square, series, (F)(2.0f / 5));                                       \
-    series = fma(square, series, (F)(2.0f / 3));                                       \
-    const F small = fma(e, (F)(LN2_LOW), fma(t * square, series, t + t));              \
-    return fma(e, (F)(LN2_HIGH), small);                                               \
-  }
-DEFINE_LOGARITHM(float, int, as_int, as_float, convert_float)
-DEFINE_LOGARITHM(float8, int8, as_int8, as_float8, convert_float8)
 
 #define PHILOX_ROUND(UL, ROUND)                                                \
   {                                                                            \

@@ -21,5 +21,10 @@ extern const char *const sparrowKernelBalance;
 extern const char *const sparrowKernelCodes;
 extern const char *const sparrowKernelGates;
 extern const char *const sparrowKernelConvolutionGPU;
+extern const char *const sparrowKernelLogarithm;
+extern const char *const sparrowKernelStrips;
+extern const char *const sparrowKernelNormalise;
+extern const char *const sparrowKernelPool;
+extern const char *const sparrowKernelSegmentation;
 
 #endif

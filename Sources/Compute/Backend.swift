@@ -7,7 +7,7 @@
 /// fixed for the backend and the shape: the same call on the same device gives the same bits.
 /// Shapes are checked with `precondition`: a wrong shape is a programmer's error.
 package protocol Backend: BackendMemory, CodeOperations, SparseOperations, OptimizerOperations,
-  BalanceOperations, ConvolutionOperations
+  BalanceOperations, ConvolutionOperations, FeatureOperations
 {
   /// y_i = value
   func fill(_ y: Floats, with value: Float) throws

@@ -7,6 +7,7 @@ package enum KernelSource: String, Sendable {
     denseCPU
   case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, codes,
     gates, convolutionGPU
+  case logarithm, strips, normalise, pool, segmentation
 
   var text: String {
     switch self {
@@ -29,6 +30,11 @@ package enum KernelSource: String, Sendable {
     case .codes: String(cString: sparrowKernelCodes)
     case .gates: String(cString: sparrowKernelGates)
     case .convolutionGPU: String(cString: sparrowKernelConvolutionGPU)
+    case .logarithm: String(cString: sparrowKernelLogarithm)
+    case .strips: String(cString: sparrowKernelStrips)
+    case .normalise: String(cString: sparrowKernelNormalise)
+    case .pool: String(cString: sparrowKernelPool)
+    case .segmentation: String(cString: sparrowKernelSegmentation)
     }
   }
 }
@@ -39,7 +45,9 @@ extension KernelSource {
     let pieces: [String] =
       switch self {
       case .loss: [Self.activation.text, Self.lossRow.text, text]
-      case .matmulGPU, .gates, .convolutionGPU: [Self.activation.text, text]
+      case .matmulGPU, .convolutionGPU: [Self.activation.text, text]
+      case .gates, .segmentation: [Self.activation.text, Self.logarithm.text, text]
+      case .normalise, .pool: [Self.strips.text, text]
       case .matmulCPU, .denseCPU:
         [Self.activation.text, Self.tickets.text, Self.matmulBlock.text, text]
       case .sparse: [Self.tickets.text, Self.select.text, text]
