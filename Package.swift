@@ -64,12 +64,15 @@ let package = Package(
       ]),
     // Labelled images, their augmentation and scores, tiles.
     .target(
-      name: "Segmentation", dependencies: ["Compute", "Datasets", "Imaging", "RandomNumbers"]),
+      name: "Segmentation",
+      dependencies: [
+        "Compute", "Datasets", "Imaging", "Networks", "RandomNumbers", "Training",
+      ]),
     .executableTarget(
       name: "sparrow",
       dependencies: [
         "Compute", "Verification", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime", "Networks",
-        "Datasets", "Imaging", "RandomNumbers", "Training",
+        "Datasets", "Imaging", "RandomNumbers", "Segmentation", "Training",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),

@@ -6,9 +6,7 @@ package final class Autoencoder<B: Backend> {
   package let backend: B
   package let arena: ParameterArena<B>
   private let layers: [Layer]
-  /// A column of ones: its product with a single threshold is a threshold for each latent.
-  private let ones: B.Floats?
-  private let thresholds: B.Floats?
+  private let code: CodeLayer<B>
 
   private struct Layer {
     let weight: ParameterSlot
@@ -29,14 +27,8 @@ package final class Autoencoder<B: Backend> {
         weight: slots[2 * $0], bias: slots[2 * $0 + 1],
         activation: configuration.activation(ofLayer: $0))
     }
-    if case .batchTopK = configuration.code {
-      let column = try backend.allocate([configuration.latents, 1], of: Float.self)
-      try backend.fill(column, with: 1)
-      ones = column
-      thresholds = try backend.allocate([configuration.latents, 1], of: Float.self)
-    } else {
-      (ones, thresholds) = (nil, nil)
-    }
+    code = try CodeLayer(
+      configuration.code, latents: configuration.latents, in: arena, on: backend)
     try backend.upload(parameters, into: arena.values)
   }
 
@@ -45,11 +37,9 @@ package final class Autoencoder<B: Backend> {
   }
 
   /// The thresholds of a JumpReLU `[latents]`, or the one of a BatchTopK `[1]`.
-  package var threshold: B.Floats? {
-    slot(AutoencoderConfiguration.threshold).map(arena.value)
-  }
+  package var threshold: B.Floats? { code.threshold }
 
-  package var thresholdSlot: ParameterSlot? { slot(AutoencoderConfiguration.threshold) }
+  package var thresholdSlot: ParameterSlot? { slot(Code.threshold) }
 
   /// The mean that is taken off the input, `[inputs]`.
   package var inputMean: B.Floats? { slot(AutoencoderConfiguration.inputMean).map(arena.value) }
@@ -126,38 +116,14 @@ package final class Autoencoder<B: Backend> {
 
   /// From the pre-activations to the code; `step` says how training does it.
   private func applyCode(_ workspace: Workspace<B>, step: CodeStep<B>?) throws {
-    let (a, z) = (workspace.preactivations, workspace.code)
-    switch configuration.code {
-    case .relu, .l1: break
-    case .topK(let k):
-      let count = step?.count ?? k
-      if let sparse = workspace.sparse {
-        let view = sparse.view(batch: workspace.batch, count: count)
-        try backend.sparseTopK(a, indices: view.indices, values: view.values)
-      } else {
-        try backend.topK(a, k: count, into: z)
-      }
-    case .batchTopK(let k):
-      if let step {
-        try backend.batchTopK(a, k: step.count ?? k, into: z, threshold: step.batchThreshold)
-      } else if let threshold, let ones, let thresholds {
-        try backend.matmul(
-          MatrixOperand(ones), MatrixOperand(threshold.view(at: 0, shape: [1, 1])),
-          into: thresholds, epilogue: .none)
-        try backend.jumpReLU(
-          a, threshold: thresholds.view(at: 0, shape: [configuration.latents]), into: z)
-      }
-    case .jumpReLU:
-      if let threshold { try backend.jumpReLU(a, threshold: threshold, into: z) }
-    case .hardConcrete:
-      if let slope = slot(AutoencoderConfiguration.gateSlope),
-        let offset = slot(AutoencoderConfiguration.gateOffset)
-      {
-        try backend.hardConcrete(
-          a, slope: arena.value(slope), offset: arena.value(offset), noise: step?.noise, into: z,
-          rowL0: workspace.gateL0)
-      }
+    guard let sparse = workspace.sparse, let k = step?.count ?? configuration.code.count else {
+      return try code.apply(
+        workspace.preactivations, into: workspace.code, gateL0: workspace.gateL0, step: step,
+        on: backend)
     }
+    let view = sparse.view(batch: workspace.batch, count: k)
+    try backend.sparseTopK(
+      workspace.preactivations, indices: view.indices, values: view.values)
   }
 
   // MARK: Backward
@@ -195,7 +161,9 @@ package final class Autoencoder<B: Backend> {
       try backend.densePass(
         workspace.code, forward: decoderLayers(workspace), loss: loss,
         backward: (split..<layers.count).reversed().map { backwardLayer($0, workspace) })
-      try codeBackward(workspace, step: step)
+      try code.backward(
+        workspace.codeGradient, preactivations: workspace.preactivations, code: workspace.code,
+        step: step, on: backend)
       if split > 1 {
         try backend.denseBackward(
           workspace.codeGradient,
@@ -220,51 +188,16 @@ package final class Autoencoder<B: Backend> {
     }
   }
 
-  /// The way back through layer `index`. Where z > 0 says which pre-activations the code let
-  /// through, ReLU's derivative at z is the code's; the other codes want the gradient of z itself.
+  /// The way back through layer `index`.
   private func backwardLayer(
     _ index: Int, _ workspace: Workspace<B>
   ) -> DenseBackwardLayer<B.Storage> {
-    let activation: Activation
-    if index - 1 == workspace.codeIndex {
-      switch configuration.code {
-      case .relu, .l1, .topK, .batchTopK: activation = .relu
-      case .jumpReLU, .hardConcrete: activation = .identity
-      }
-    } else {
-      activation = layers[index - 1].activation
-    }
+    let activation =
+      index - 1 == workspace.codeIndex
+      ? code.gradientActivation : layers[index - 1].activation
     return DenseBackwardLayer(
       weight: arena.value(layers[index].weight), activation: activation,
       below: workspace.activations[index - 1], gradient: workspace.gradients[index - 1])
-  }
-
-  /// From the gradient with respect to z to that with respect to a, in place, and the gradients of
-  /// the code's own parameters.
-  private func codeBackward(_ workspace: Workspace<B>, step: CodeStep<B>) throws {
-    let g = workspace.codeGradient
-    let penalty = step.penalty.view(at: 0, shape: [1])
-    let scale = 1 / Float(workspace.batch)
-    switch configuration.code {
-    case .relu, .topK, .batchTopK: break
-    case .l1:
-      try backend.addL1Gradient(
-        of: workspace.code, penalty: penalty, scale: scale, accumulatingInto: g)
-    case .jumpReLU:
-      guard let slot = slot(AutoencoderConfiguration.threshold) else { return }
-      try backend.jumpReLUBackward(
-        g, preactivations: workspace.preactivations, threshold: arena.value(slot),
-        bandwidth: step.bandwidth, penalty: penalty, scale: scale, into: g,
-        thresholdGradient: arena.gradient(slot))
-    case .hardConcrete:
-      guard let slope = slot(AutoencoderConfiguration.gateSlope),
-        let offset = slot(AutoencoderConfiguration.gateOffset), let noise = step.noise
-      else { return }
-      try backend.hardConcreteBackward(
-        g, preactivations: workspace.preactivations, slope: arena.value(slope),
-        offset: arena.value(offset), noise: noise, penalty: penalty, scale: scale, into: g,
-        slopeGradient: arena.gradient(slope), offsetGradient: arena.gradient(offset))
-    }
   }
 
   private func differentiateSparse(
@@ -317,13 +250,13 @@ package struct CodeStep<B: Backend> {
   /// How often each latent fired since these were last set to zero, `[latents]`.
   package let firings: B.Indices
 
-  package init(_ configuration: AutoencoderConfiguration, on backend: B) throws {
+  package init(latents: Int, on backend: B) throws {
     penalty = try backend.allocate([2], of: Float.self)
     batchThreshold = try backend.allocate([1], of: Float.self)
-    firings = try backend.allocate([configuration.latents], of: UInt32.self)
+    firings = try backend.allocate([latents], of: UInt32.self)
     try backend.fill(penalty, with: 0)
     try backend.fill(batchThreshold, with: 0)
-    try backend.upload([UInt32](repeating: 0, count: configuration.latents), into: firings)
+    try backend.upload([UInt32](repeating: 0, count: latents), into: firings)
     bandwidth = 1
   }
 }

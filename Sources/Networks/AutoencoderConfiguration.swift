@@ -102,28 +102,14 @@ package struct AutoencoderConfiguration: Hashable, Sendable {
         isDictionary && layer == 0 ? [shape[1], shape[0]] : shape)
       layout.append("\(name(ofLayer: layer)).bias", [widths[layer + 1]])
     }
-    for name in codeParameters { layout.append(name, [code.count == nil ? latents : 1]) }
+    for (name, shape) in code.parameters(latents: latents) { layout.append(name, shape) }
     if centredInput { layout.append(Self.inputMean, [inputs]) }
     return layout
   }
 
   /// Of the first layer.
   package static let encoderWeight = "encoder.0.weight"
-  package static let threshold = "code.threshold"
-  static let gateSlope = "code.gate_slope"
-  static let gateOffset = "code.gate_offset"
   static let inputMean = "input.mean"
-
-  /// The names of the code's own parameters: a threshold for each latent of a JumpReLU, one for all
-  /// of a BatchTopK, which is the mean over the batches and not trained; slope and offset of the
-  /// gates' ln alpha of a hard concrete code.
-  private var codeParameters: [String] {
-    switch code {
-    case .relu, .topK, .l1: []
-    case .batchTopK, .jumpReLU: [Self.threshold]
-    case .hardConcrete: [Self.gateSlope, Self.gateOffset]
-    }
-  }
 }
 
 extension AutoencoderConfiguration: Codable {

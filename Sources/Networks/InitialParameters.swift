@@ -62,27 +62,18 @@ extension AutoencoderConfiguration {
     }
     if centresLayers, !isDictionary, let data { centreLayers(&values, layout, data.samples) }
     for slot in layout.slots {
-      let start: [Float]
-      switch slot.name {
-      case Self.inputMean: start = data?.mean ?? []
-      case Self.threshold where code == .jumpReLU:
-        start = [Float](repeating: Self.initialThreshold, count: slot.shape.count)
-      case Self.gateSlope:
-        start = [Float](repeating: Self.initialGateSlope, count: slot.shape.count)
-      case Self.gateOffset:
-        start = [Float](repeating: Self.initialGateOffset, count: slot.shape.count)
-      default: continue
-      }
-      for (i, value) in start.prefix(slot.shape.count).enumerated() {
-        values[slot.offset + i] = value
+      if slot.name == Self.inputMean {
+        for (i, mean) in (data?.mean ?? []).prefix(slot.shape.count).enumerated() {
+          values[slot.offset + i] = mean
+        }
+      } else if slot.name.hasPrefix("code.") {
+        for i in 0..<slot.shape.count {
+          values[slot.offset + i] = code.initialValue(ofParameter: slot.name)
+        }
       }
     }
     return values
   }
-
-  private static let initialThreshold: Float = 0.1
-  private static let initialGateSlope: Float = 2
-  private static let initialGateOffset: Float = 0
 
   /// Sets the biases, layer by layer, so that each unit's pre-activation averages zero over the
   /// samples, with all of the code's latents let through: a unit that is below zero for every image

@@ -1,5 +1,6 @@
 import Foundation
 import Imaging
+import RandomNumbers
 
 /// The images of one folder and the label images of another, paired by base name.
 package struct LabelledFolder: Sendable {
@@ -146,5 +147,31 @@ extension LabelledFolder {
     }
     if count == 0, let failure { throw failure }
     return try survey.classMap(path: pairs[0].labelPath)
+  }
+}
+
+extension LabelledFolder {
+  /// `count` of the pairs, drawn without preference by a seed, in the order of their names.
+  package func limited(to count: Int, seed: UInt64) -> LabelledFolder {
+    var generator = SplitMix64(seed: seed, stream: 0x11)
+    let chosen = generator.shuffledIndices(count: pairs.count).prefix(count).sorted()
+    return LabelledFolder(pairs: chosen.map { pairs[Int($0)] }, unlabelled: unlabelled)
+  }
+
+  private init(pairs: [Pair], unlabelled: [ImageCase]) {
+    self.pairs = pairs
+    self.unlabelled = unlabelled
+  }
+}
+
+extension LabelledFolder.Content {
+  /// The percentiles of the images that could be read.
+  ///
+  /// - Throws: `FileError` for images of different kinds.
+  package func normalisation() throws -> PercentileNormalisation {
+    precondition(!images.isEmpty, "percentiles are of images")
+    var counter = PercentileCounter(like: images[0].image)
+    for image in images { try counter.add(image.image, path: image.name) }
+    return counter.normalisation()
   }
 }

@@ -46,7 +46,7 @@ package final class TrainingStep<B: Backend> {
     workspace = try Workspace(
       shape, batch: configuration.batchSize, arithmetic: configuration.chosenArithmetic,
       largestCount: configuration.annealing?.start, input: input, on: backend)
-    code = try CodeStep(shape, on: backend)
+    code = try CodeStep(latents: shape.latents, on: backend)
     contractivePenalty = try backend.allocate([1], of: Float.self)
     if shape.code == .relu {
       (firings, frequency) = (nil, nil)
@@ -153,7 +153,7 @@ package final class TrainingStep<B: Backend> {
     for slot in layout.slots {
       let factor =
         switch slot.name {
-        case AutoencoderConfiguration.threshold: thresholdRate
+        case Code.threshold: thresholdRate
         case AutoencoderConfiguration.encoderWeight where configuration.network.isDictionary:
           configuration.encoderRate
         default: 1.0

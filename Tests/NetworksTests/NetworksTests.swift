@@ -138,7 +138,7 @@ private struct DoubleAutoencoder {
     let errors = try backend.allocate([batch], of: Float.self)
     let counts = try backend.allocate([batch], of: Float.self)
     try backend.upload(input, into: workspace.input)
-    let step = try CodeStep(configuration, on: backend)
+    let step = try CodeStep(latents: configuration.latents, on: backend)
     try backend.fill(step.penalty, with: Float(penalty))
     try network.differentiate(
       workspace, scale: 2 / Float(batch), step: step, rowError: errors, rowL0: counts)

@@ -1,0 +1,197 @@
+import Compute
+import Foundation
+import Networks
+import Training
+
+/// What every training of a convolutional network is told.
+package struct ConvolutionalTraining: Codable, Hashable, Sendable {
+  package var network: ConvolutionalConfiguration
+  /// The side of the square crops that a batch is made of.
+  package var cropSize: Int
+  package var batchSize: Int
+  package var length: TrainingLength
+  /// The rate rises over the first `warmup` of the run, then falls to zero in a straight line.
+  package var learningRate: Double
+  package var warmup: Double
+  package var code: CodeTraining
+  package var optimizer: OptimizerConfiguration
+  package var seed: UInt64
+
+  package init(
+    network: ConvolutionalConfiguration, cropSize: Int = 192, batchSize: Int = 4,
+    length: TrainingLength, learningRate: Double = 2e-3, warmup: Double = 0.02,
+    code: CodeTraining = CodeTraining(), optimizer: OptimizerConfiguration = .init(),
+    seed: UInt64 = 0
+  ) {
+    self.network = network
+    self.cropSize = cropSize
+    self.batchSize = batchSize
+    self.length = length
+    self.learningRate = learningRate
+    self.warmup = warmup
+    self.code = code
+    self.optimizer = optimizer
+    self.seed = seed
+  }
+
+  /// The rate at a share of the run.
+  func rate(at progress: Double) -> Double {
+    progress < warmup
+      ? learningRate * max(progress / warmup, 0.05)
+      : learningRate * max(0.01, (1 - progress) / (1 - warmup))
+  }
+
+  /// What is wrong with it, in one line.
+  package var problem: String? {
+    if let problem = network.problem ?? length.problem ?? optimizer.problem { return problem }
+    if cropSize < network.alignment || cropSize % network.alignment != 0 {
+      return "crops of \(cropSize) pixels; the network takes multiples of \(network.alignment)"
+    }
+    if batchSize < 1 { return "batches of \(batchSize) crops" }
+    if !(learningRate > 0 && learningRate.isFinite) { return "a learning rate of \(learningRate)" }
+    if !(code.beta >= 0 && code.beta.isFinite) { return "a penalty's weight of \(code.beta)" }
+    return code.target?.problem
+  }
+}
+
+/// How far a training is.
+package struct StepReport: Sendable {
+  /// Steps done, and how many there will be.
+  package let step, steps: Int
+  package let seconds: Double
+  /// As the loss gives them.
+  package let figures: [Float]
+
+  package var remaining: Double {
+    step > 0 ? seconds / Double(step) * Double(max(0, steps - step)) : .infinity
+  }
+}
+
+/// Where the batches of a training come from, and what it minimises.
+protocol TrainingTask<B> {
+  associatedtype B: Backend
+  /// How many figures the loss has.
+  var figureCount: Int { get }
+  /// Fills `workspace.input` and what the loss needs for step `step`, counted from 1.
+  func prepare(step: Int, _ workspace: ConvolutionalWorkspace<B>) throws
+  /// Fills `workspace.outputGradient` and `figures` from `workspace.output`.
+  func differentiate(_ workspace: ConvolutionalWorkspace<B>, figures: B.Floats) throws
+  /// After the step's update.
+  func finish(
+    step: Int, _ control: CodeControl<B>, _ network: ConvolutionalNetwork<B>) throws
+}
+
+/// Trains a convolutional network on batches of crops.
+package final class ConvolutionalTrainer<B: Backend> {
+  package let configuration: ConvolutionalTraining
+  package let network: ConvolutionalNetwork<B>
+  package private(set) var stepsDone = 0
+  private let backend: B
+  private let optimizer: Optimizer<B>
+  private let workspace: ConvolutionalWorkspace<B>
+  package private(set) var control: CodeControl<B>
+  /// Of the arena, what is trained.
+  private let trained: Range<Int>
+
+  /// - Parameters:
+  ///   - parameters: in the order of the network's `parameterLayout`.
+  ///   - statistics: in the order of its `statisticsLayout`.
+  package init(
+    _ configuration: ConvolutionalTraining, parameters: [Float], statistics: [Float],
+    freezesFrontEnd: Bool = false, on backend: B
+  ) throws {
+    precondition(configuration.problem == nil, configuration.problem ?? "")
+    self.configuration = configuration
+    self.backend = backend
+    network = try ConvolutionalNetwork(
+      configuration.network, parameters: parameters, statistics: statistics,
+      freezesFrontEnd: freezesFrontEnd, on: backend)
+    optimizer = try Optimizer(configuration.optimizer, for: network.arena, on: backend)
+    workspace = try ConvolutionalWorkspace(
+      configuration.network, batch: configuration.batchSize, height: configuration.cropSize,
+      width: configuration.cropSize, purpose: .training, on: backend)
+    var steps = 1000
+    if case .steps(let count) = configuration.length { steps = count }
+    control = try CodeControl(
+      configuration.network.code, latents: configuration.network.latents,
+      settings: configuration.code, totalSteps: steps, on: backend)
+    // Normalised pre-activations have a deviation of about 1.
+    control.setBandwidth(0.5)
+    let layout = network.arena.layout
+    let first =
+      freezesFrontEnd
+      ? layout.slots.first { $0.name.hasPrefix("decoder.") || $0.name.hasPrefix("head.") }?.offset
+        ?? 0 : 0
+    trained = first..<layout.count
+  }
+
+  /// Trains to the end of the configured length.
+  ///
+  /// - Parameter report: called after every step whose figures have come back.
+  /// - Throws: `TrainingError.diverged` where the loss is not finite.
+  func run(_ task: some TrainingTask<B>, report: (StepReport) throws -> Void) throws {
+    let start = ContinuousClock.now
+    var pending: [(step: Int, figures: any PendingDownload)] = []
+    func take() throws {
+      let (step, figures) = pending.removeFirst()
+      let values = try figures.wait()
+      guard values.allSatisfy(\.isFinite) else {
+        throw TrainingError.unsuitableData(
+          "the loss is no longer finite after step \(step): try a smaller --learning-rate")
+      }
+      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      try report(
+        StepReport(
+          step: step, steps: configuration.length.expectedSteps(done: step, seconds: seconds),
+          seconds: seconds, figures: values))
+    }
+    // Two sets of figures, so that a step is formed while the one before is computed.
+    let figures = try (0..<2).map { _ in
+      try backend.allocate([task.figureCount], of: Float.self)
+    }
+    while true {
+      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      let progress = configuration.length.progress(done: stepsDone, seconds: seconds)
+      if progress >= 1 { break }
+      let step = stepsDone + 1
+      try task.prepare(step: step, workspace)
+      control.begin(step: step, seed: configuration.seed)
+      try network.forward(workspace, step: control.step)
+      let own = figures[step % figures.count]
+      try task.differentiate(workspace, figures: own)
+      try network.backward(workspace, step: control.step)
+      try update(rate: configuration.rate(at: progress))
+      try task.finish(step: step, control, network)
+      pending.append((step, try backend.beginDownload(own)))
+      stepsDone = step
+      if pending.count == figures.count { try take() }
+    }
+    while !pending.isEmpty { try take() }
+  }
+
+  private func update(rate: Double) throws {
+    try optimizer.beginStep(network.arena, on: backend)
+    try optimizer.update(trained, of: network.arena, learningRate: rate, on: backend)
+    if configuration.network.code == .jumpReLU, !network.isFrontEndFrozen,
+      let threshold = network.code.threshold
+    {
+      try backend.clampBelow(threshold, bound: 0)
+    }
+    try optimizer.endStep(network.arena, on: backend)
+  }
+
+  /// Runs forward alone over `batches` batches, so that the running statistics fit the data.
+  func measureStatistics(_ task: some TrainingTask<B>, batches: Int) throws {
+    for step in 1...max(1, batches) {
+      try task.prepare(step: step, workspace)
+      try network.forward(workspace, step: control.step)
+    }
+  }
+
+  /// The parameters to be kept: their average where one is formed.
+  package func parameters() throws -> [Float] {
+    try backend.download(optimizer.average ?? network.arena.values)
+  }
+
+  package func statistics() throws -> [Float] { try backend.download(network.statistics) }
+}

@@ -1,0 +1,294 @@
+import Compute
+import Imaging
+import Networks
+
+/// What a model says of each pixel of an image.
+package struct Prediction: Sendable {
+  package let width, height: Int
+  package let classes: Int
+  /// `[height, width, classes]`
+  package var probabilities: [Float]
+
+  /// The most probable class of each pixel; of equals the first.
+  package var labels: [UInt8] { Prediction.labels(of: probabilities, classes: classes) }
+
+  static func labels(of probabilities: [Float], classes: Int) -> [UInt8] {
+    let count = probabilities.count / classes
+    return [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
+      probabilities.withUnsafeBufferPointer { probabilities in
+        for pixel in 0..<count {
+          var best = 0
+          for c in 1..<classes
+          where probabilities[pixel * classes + c] > probabilities[pixel * classes + best] {
+            best = c
+          }
+          target[pixel] = UInt8(best)
+        }
+      }
+      initialized = count
+    }
+  }
+}
+
+/// Rows of a prediction, from the top of an image to its bottom.
+package struct PredictedRows: Sendable {
+  package let rows: Range<Int>
+  /// `[rows, width, classes]`
+  package let probabilities: [Float]
+  /// `[rows, width]`: the most probable class.
+  package let labels: [UInt8]
+}
+
+/// Segments images of any size with a trained model: in tiles, whose results are to the bit those of
+/// the whole image at once.
+///
+/// Not for use by two threads at once.
+package final class SegmentationPredictor<B: Backend> {
+  package let model: SegmenterModel
+  private let backend: B
+  private let network: FoldedNetwork<B>
+  private let settings: PredictionSettings
+  /// The memory that workspaces of all sizes share, and those laid out in it.
+  private var memory: B.Floats?
+  private var workspaces: [[Int]: ConvolutionalWorkspace<B>] = [:]
+
+  package init(
+    _ model: SegmenterModel, settings: PredictionSettings = PredictionSettings(), on backend: B
+  ) throws {
+    self.model = model
+    self.backend = backend
+    self.settings = settings
+    network = try model.folded(on: backend)
+  }
+
+  private var classes: Int { model.network.outputs }
+
+  /// How an image of this size is cut.
+  package func plan(width: Int, height: Int) throws -> TilePlan {
+    try settings.plan(width: width, height: height, network: model.network)
+  }
+
+  /// The whole of an image that is in memory.
+  ///
+  /// - Parameter image: as read, not normalised.
+  package func predict(_ image: SampleImage) throws -> Prediction {
+    let rowLength = image.width * image.channels
+    var probabilities: [Float] = []
+    probabilities.reserveCapacity(image.width * image.height * classes)
+    try predict(width: image.width, height: image.height) { rows in
+      Array(image.samples[rows.lowerBound * rowLength..<rows.upperBound * rowLength])
+    } consume: {
+      probabilities += $0.probabilities
+    }
+    return Prediction(
+      width: image.width, height: image.height, classes: classes, probabilities: probabilities)
+  }
+
+  /// An image read and written by rows.
+  ///
+  /// - Parameters:
+  ///   - read: the samples of some rows, not normalised; ranges follow each other from the top to
+  ///     the bottom and overlap.
+  ///   - consume: receives the results from the top to the bottom, each row once.
+  package func predict(
+    width: Int, height: Int, read: (Range<Int>) throws -> [Float],
+    consume: (PredictedRows) throws -> Void
+  ) throws {
+    let plan = try plan(width: width, height: height)
+    let channels = model.network.inputs
+    for band in plan.bands {
+      var samples = try read(band.imageRows)
+      precondition(samples.count == band.imageRows.count * width * channels, "rows of another size")
+      samples.withUnsafeMutableBufferPointer { model.description.normalisation.apply(to: $0) }
+      var result = [Float](repeating: 0, count: band.rows.count * width * classes)
+      for tile in band.tiles {
+        var source = [Float](
+          repeating: 0, count: tile.source.width * tile.source.height * channels)
+        samples.withUnsafeBufferPointer { rows in
+          source.withUnsafeMutableBufferPointer {
+            plan.copySource(
+              of: tile, from: rows, firstRow: band.imageRows.lowerBound, channels: channels,
+              into: $0)
+          }
+        }
+        let probabilities = try predict(
+          source, height: tile.source.height, width: tile.source.width, plan: plan)
+        probabilities.withUnsafeBufferPointer { probabilities in
+          result.withUnsafeMutableBufferPointer {
+            plan.copyCore(
+              of: tile, from: probabilities, channels: classes, into: $0,
+              firstRow: band.rows.lowerBound)
+          }
+        }
+      }
+      try consume(
+        PredictedRows(
+          rows: band.rows, probabilities: result,
+          labels: Prediction.labels(of: result, classes: classes)))
+    }
+  }
+
+  /// The probabilities of one tile, or their mean over its eight turns and mirror images.
+  private func predict(
+    _ source: [Float], height: Int, width: Int, plan: TilePlan
+  ) throws -> [Float] {
+    guard settings.averagesSymmetries else {
+      return try forward(source, height: height, width: width, plan: plan)
+    }
+    var sum = [Float](repeating: 0, count: height * width * classes)
+    for symmetry in TileSymmetry.all {
+      let turned = symmetry.apply(
+        source, height: height, width: width, channels: model.network.inputs)
+      let (h, w) = symmetry.transposes ? (width, height) : (height, width)
+      let result = symmetry.undo(
+        try forward(turned, height: h, width: w, plan: plan), height: height, width: width,
+        channels: classes)
+      for i in sum.indices { sum[i] += result[i] }
+    }
+    let share = 1 / Float(TileSymmetry.all.count)
+    return sum.map { $0 * share }
+  }
+
+  private func forward(
+    _ source: [Float], height: Int, width: Int, plan: TilePlan
+  ) throws -> [Float] {
+    let workspace = try workspace(height: height, width: width, plan: plan)
+    try backend.upload(source, into: workspace.input.tensor)
+    try network.forward(workspace)
+    let output = workspace.output.matrix
+    try backend.softmax(output, into: output)
+    return try backend.download(output)
+  }
+
+  private func workspace(
+    height: Int, width: Int, plan: TilePlan
+  ) throws -> ConvolutionalWorkspace<B> {
+    if let known = workspaces[[height, width]] { return known }
+    let needed = ConvolutionalMemory.elementCount(
+      model.network, batch: 1, height: height, width: width)
+    if needed > memory?.count ?? 0 {
+      // At once what the largest tile takes.
+      let sides = plan.bands.flatMap(\.tiles).map {
+        ConvolutionalMemory.elementCount(
+          model.network, batch: 1, height: $0.source.height, width: $0.source.width)
+      }
+      workspaces = [:]
+      memory = nil
+      memory = try backend.allocate([max(needed, sides.max() ?? 0)], of: Float.self)
+    }
+    let workspace = try ConvolutionalWorkspace(
+      model.network, batch: 1, height: height, width: width, purpose: .use, memory: memory,
+      on: backend)
+    workspaces[[height, width]] = workspace
+    return workspace
+  }
+}
+
+/// How images are cut and looked at.
+package struct PredictionSettings: Sendable {
+  /// The side of a tile without its halo; by the memory when nil.
+  package var tileSize: Int?
+  /// What tiles and rows may take together, in bytes.
+  package var memoryLimit: Int
+  /// Whether each tile is seen in its eight turns and mirror images, and the mean is taken.
+  package var averagesSymmetries: Bool
+
+  package static let standardMemoryLimit = 700 << 20
+
+  package init(
+    tileSize: Int? = nil, memoryLimit: Int = standardMemoryLimit, averagesSymmetries: Bool = false
+  ) {
+    self.tileSize = tileSize
+    self.memoryLimit = memoryLimit
+    self.averagesSymmetries = averagesSymmetries
+  }
+
+  private static let tileSizes = [4096, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 32]
+
+  /// - Throws: `SegmentationError` where not even the smallest tile fits the memory.
+  func plan(
+    width: Int, height: Int, network: ConvolutionalConfiguration
+  ) throws(SegmentationError) -> TilePlan {
+    let halo = network.reach
+    func plan(_ size: Int) -> TilePlan {
+      TilePlan(
+        width: width, height: height, tileSize: size, halo: halo, alignment: network.alignment)
+    }
+    if let tileSize { return plan(tileSize) }
+    for size in [max(width, height)] + Self.tileSizes.filter({ $0 < max(width, height) })
+    where bytes(side: min(size, max(width, height)), width, height, network) <= memoryLimit {
+      return plan(size)
+    }
+    let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network)
+    throw SegmentationError(
+      "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
+        + "\(least >> 20) MB in the smallest tiles")
+  }
+
+  /// What tiles of a side take, with their halo, and the rows of the image and of the result.
+  private func bytes(
+    side: Int, _ width: Int, _ height: Int, _ network: ConvolutionalConfiguration
+  ) -> Int {
+    let alignment = network.alignment
+    func reaching(_ length: Int) -> Int {
+      let padded = (length + alignment - 1) / alignment * alignment
+      return min(padded, (side + 2 * network.reach + 3 * alignment) / alignment * alignment)
+    }
+    let (h, w) = (reaching(height), reaching(width))
+    let perPixel = 4 * (network.inputs + network.outputs) + 1
+    let elements = ConvolutionalMemory.elementCount(network, batch: 1, height: h, width: w)
+    let tile = 4 * elements + h * w * perPixel * 2
+    return tile + (h + min(side, height)) * width * perPixel
+  }
+}
+
+/// What keeps a segmentation from being done, in one line.
+package struct SegmentationError: Error, CustomStringConvertible {
+  package let description: String
+
+  package init(_ description: String) { self.description = description }
+}
+
+/// One of the eight ways to lay a rectangle on itself or on its transpose.
+struct TileSymmetry {
+  let transposes, mirrorsRows, mirrorsColumns: Bool
+
+  static let all = (0..<8).map {
+    TileSymmetry(transposes: $0 & 4 != 0, mirrorsRows: $0 & 2 != 0, mirrorsColumns: $0 & 1 != 0)
+  }
+
+  /// From `[height, width, channels]`; with a transposition the result has `width` rows.
+  func apply(_ values: [Float], height: Int, width: Int, channels: Int) -> [Float] {
+    move(values, height: height, width: width, channels: channels, undoes: false)
+  }
+
+  /// The way back: to `[height, width, channels]`.
+  func undo(_ values: [Float], height: Int, width: Int, channels: Int) -> [Float] {
+    move(values, height: height, width: width, channels: channels, undoes: true)
+  }
+
+  private func move(
+    _ values: [Float], height: Int, width: Int, channels: Int, undoes: Bool
+  ) -> [Float] {
+    [Float](unsafeUninitializedCapacity: values.count) { target, initialized in
+      values.withUnsafeBufferPointer { values in
+        for y in 0..<height {
+          let row = mirrorsRows ? height - 1 - y : y
+          for x in 0..<width {
+            let column = mirrorsColumns ? width - 1 - x : x
+            let plain = (y * width + x) * channels
+            let turned = (transposes ? column * height + row : row * width + column) * channels
+            for c in 0..<channels {
+              if undoes {
+                target[plain + c] = values[turned + c]
+              } else {
+                target[turned + c] = values[plain + c]
+              }
+            }
+          }
+        }
+      }
+      initialized = values.count
+    }
+  }
+}

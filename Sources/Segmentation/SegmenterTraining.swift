@@ -1,0 +1,99 @@
+import Compute
+import Networks
+import Training
+
+/// What the training of a segmenter is told besides `ConvolutionalTraining`.
+package struct SegmenterTraining: Codable, Hashable, Sendable {
+  package var loss: SegmentationLoss
+  package var classWeights: [Float]
+  package var augmentation: Augmentation
+  package var freezesFrontEnd: Bool
+  /// What the front end starts from.
+  package enum FrontEnd: String, Codable, Sendable {
+    /// Random weights, trained with the rest.
+    case scratch
+    /// A pretrained model's weights.
+    case pretrained
+    /// Random weights that stay as they are.
+    case random
+  }
+  package var frontEnd: FrontEnd
+
+  package init(
+    loss: SegmentationLoss, classWeights: [Float], augmentation: Augmentation,
+    freezesFrontEnd: Bool, frontEnd: FrontEnd
+  ) {
+    self.loss = loss
+    self.classWeights = classWeights
+    self.augmentation = augmentation
+    self.freezesFrontEnd = freezesFrontEnd
+    self.frontEnd = frontEnd
+  }
+}
+
+/// Trains segmenters.
+package enum SegmenterTrainer {
+  /// - Parameters:
+  ///   - images: normalised, with labels.
+  ///   - pretrained: what the front end starts from, where `settings.frontEnd` says so.
+  ///   - report: called after each step, with cross-entropy, dice and labelled positions.
+  package static func train<B: Backend>(
+    _ training: ConvolutionalTraining, _ settings: SegmenterTraining, images: [LabelledImage],
+    normalisation: PercentileNormalisation, classes: ClassMap, pretrained: PretrainedModel?,
+    on backend: B, report: (StepReport) throws -> Void
+  ) throws -> SegmenterModel {
+    var parameters = training.network.initialParameters(seed: training.seed)
+    var statistics = training.network.initialStatistics
+    if settings.frontEnd == .pretrained, let pretrained {
+      try training.network.adoptFrontEnd(
+        of: pretrained, parameters: &parameters, statistics: &statistics)
+    }
+    let crops = AugmentedCrops(
+      images, size: training.cropSize, augmentation: settings.augmentation, seed: training.seed)
+    let task = try SegmenterTask(
+      crops, loss: settings.loss, classWeights: settings.classWeights, training, on: backend)
+    if settings.frontEnd == .random {
+      // What stays as it is must be in order before: statistics that fit these weights and images.
+      let trainer = try ConvolutionalTrainer(
+        training, parameters: parameters, statistics: statistics, on: backend)
+      try trainer.measureStatistics(task, batches: 40)
+      statistics = try trainer.statistics()
+    }
+    let trainer = try ConvolutionalTrainer(
+      training, parameters: parameters, statistics: statistics,
+      freezesFrontEnd: settings.freezesFrontEnd || settings.frontEnd == .random, on: backend)
+    try trainer.run(task, report: report)
+    return SegmenterModel(
+      description: SegmenterDescription(
+        training: training, segmenting: settings, normalisation: normalisation, classes: classes,
+        stepsDone: trainer.stepsDone, images: images.count),
+      parameters: try trainer.parameters(), statistics: try trainer.statistics())
+  }
+}
+
+/// Trains front ends without labels.
+package enum Pretrainer {
+  /// - Parameters:
+  ///   - images: normalised.
+  ///   - report: called after each step with each crop's squared error, then each crop's L0.
+  package static func train<B: Backend>(
+    _ training: ConvolutionalTraining, alpha: Double, corruption: Corruption,
+    images: [LabelledImage], normalisation: PercentileNormalisation, on backend: B,
+    report: (StepReport) throws -> Void
+  ) throws -> PretrainedModel {
+    let task = try PretrainingTask(
+      RestoredCrops(
+        images, size: training.cropSize, corruption: corruption, seed: training.seed), alpha: alpha,
+      training,
+      on: backend)
+    let trainer = try ConvolutionalTrainer(
+      training, parameters: training.network.initialParameters(seed: training.seed),
+      statistics: training.network.initialStatistics, on: backend)
+    try trainer.run(task, report: report)
+    return PretrainedModel(
+      description: PretrainedDescription(
+        training: training, alpha: alpha, corruption: corruption, normalisation: normalisation,
+        stepsDone: trainer.stepsDone, images: images.count),
+      parameters: try trainer.parameters(), statistics: try trainer.statistics())
+  }
+}

@@ -1,0 +1,204 @@
+import ArgumentParser
+import Compute
+import Foundation
+import Imaging
+import Networks
+import Segmentation
+import Training
+
+/// `--model` of a segmenter.
+struct SegmenterOption: ParsableArguments {
+  @Option(
+    name: .customLong("model"),
+    help: ArgumentHelp(
+      "What `sparrow segment train` made: a run or its model file.", valueName: "run"),
+    completion: .file(extensions: ["safetensors"]))
+  var path: String
+
+  func validate() throws { try requirePath(path, "--model") }
+
+  func load() throws -> SegmenterModel { try SegmenterModel(path: modelPath(path)) }
+}
+
+/// How images are cut into tiles.
+struct TileOptions: ParsableArguments {
+  @Option(
+    name: .customLong("tile"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "The side of the tiles that images are cut into; the result does not depend on it.",
+      valueName: "pixels"))
+  var size: Int?
+  @Option(
+    name: .customLong("max-memory"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "What tiles and rows may take together; tiles are made to fit.", valueName: "MB"))
+  var megabytes = PredictionSettings.standardMemoryLimit >> 20
+
+  func validate() throws {
+    if let size { try requirePositive(size, "--tile") }
+    try requirePositive(megabytes, "--max-memory")
+  }
+
+  func settings(averagesSymmetries: Bool = false) -> PredictionSettings {
+    PredictionSettings(
+      tileSize: size, memoryLimit: min(megabytes, 1 << 30) << 20,
+      averagesSymmetries: averagesSymmetries)
+  }
+}
+
+struct SegmentEvaluate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate",
+    abstract: "Score a segmentation model, or masks, against labels.",
+    discussion: """
+      One confusion matrix over all pixels gives each class's intersection over union (IoU) and \
+      Dice, their means over the classes, and the share of pixels that are right; the boundary F \
+      is of outlines within 0.75 % of the image's diagonal. Unlabelled pixels do not count.
+
+      Examples:
+        sparrow segment evaluate --model runs/cells --images test --labels test-masks
+        sparrow segment evaluate --predictions out --labels test-masks \\
+          --classes membrane=0,cell=255 --json
+      """)
+
+  @Option(
+    name: .customLong("model"),
+    help: ArgumentHelp(
+      "What `sparrow segment train` made: a run or its model file.", valueName: "run"),
+    completion: .file(extensions: ["safetensors"]))
+  var model: String?
+  @Option(help: "The folder of images to segment.", completion: .directory) var images: String?
+  @Option(
+    help: "Masks to score instead, of any program, with the labels' values.",
+    completion: .directory)
+  var predictions: String?
+  @Option(help: "The folder of label images, matched by base name.", completion: .directory)
+  var labels: String
+  @Option(
+    help: ArgumentHelp(
+      "Which values are which class (default: as the model was trained).", valueName: "classes"))
+  var classes: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("A label value that means unlabelled.", valueName: "value"))
+  var ignore: Int?
+  @Flag(help: "Average over the eight turns and mirror images: slower, a little better.")
+  var symmetries = false
+  @OptionGroup var tiles: TileOptions
+  @Option(
+    help: ArgumentHelp("Write the figures of each image as CSV.", valueName: "file"),
+    completion: .file(extensions: ["csv"]))
+  var csv: String?
+  @OptionGroup var device: DeviceOptions
+  @OptionGroup var json: JSONOption
+
+  func validate() throws {
+    try requirePath(labels, "--labels")
+    guard (predictions == nil) != (model == nil) else {
+      throw ValidationError("give --model with --images, or --predictions")
+    }
+    guard (images == nil) == (model == nil) else {
+      throw ValidationError("--model and --images belong together")
+    }
+    if predictions != nil, symmetries { throw ValidationError("--symmetries is of --model") }
+    _ = try namedClasses()
+  }
+
+  private func namedClasses() throws -> ClassMap? {
+    guard let classes else { return nil }
+    do {
+      return try ClassMap(parsing: classes, ignoring: ignore.map { [$0] } ?? [])
+    } catch {
+      throw ValidationError("--classes \(classes): \(error)")
+    }
+  }
+
+  func run() throws {
+    if let csv { try Folder.requireWritable(above: csv) }
+    let model = try model.map { try SegmenterModel(path: modelPath($0)) }
+    let folder = try LabelledFolder(images: images ?? predictions ?? "", labels: labels)
+    let map =
+      try namedClasses() ?? model?.description.classes
+      ?? folder.inferClasses(ignoring: ignore.map { [$0] } ?? [])
+    if let model, map.count != model.description.classes.count {
+      throw Problem(
+        "--classes names \(map.count) classes, the model knows \(model.description.classes.count)")
+    }
+    let result: Result
+    if let model {
+      result = try device.run(
+        Job(
+          folder: folder, classes: map, model: model,
+          settings: tiles.settings(
+            averagesSymmetries: symmetries)))
+    } else {
+      result = try score(folder, map)
+    }
+    if let csv { try AtomicFile.write([UInt8](result.report.csv().utf8), to: csv) }
+    if json.isOn {
+      try Console.result(String(decoding: result.report.json(), as: UTF8.self))
+    } else {
+      try Console.result(result.report.table())
+    }
+    try sparrow.report(result.failures)
+  }
+
+  private struct Result {
+    var report: SegmentationReport
+    var failures: [FileError] = []
+
+    func checked() throws -> Result {
+      guard !report.images.isEmpty else {
+        throw failures.first ?? FileError(path: "--labels", reason: "no image to score")
+      }
+      return self
+    }
+  }
+
+  private func score(_ folder: LabelledFolder, _ classes: ClassMap) throws -> Result {
+    var result = Result(report: SegmentationReport(classes: classes.names))
+    let progress = FileProgress("scoring")
+    for (index, pair) in folder.pairs.enumerated() {
+      do {
+        let truth = try pair.read(classes: classes)
+        let mask = try classes.indices(of: truth.image, path: pair.image.paths[0])
+        result.report.add(
+          truth.name, prediction: mask, truth: truth.labels ?? [], width: truth.image.width,
+          height: truth.image.height)
+      } catch let error as FileError {
+        result.failures.append(error)
+      }
+      progress.show(index + 1, of: folder.pairs.count)
+    }
+    progress.finish()
+    return try result.checked()
+  }
+
+  private struct Job: BackendTask {
+    let folder: LabelledFolder
+    let classes: ClassMap
+    let model: SegmenterModel
+    let settings: PredictionSettings
+
+    func run<B: Backend>(on backend: B) throws -> SegmentEvaluate.Result {
+      var result = SegmentEvaluate.Result(report: SegmentationReport(classes: classes.names))
+      let predictor = try SegmentationPredictor(model, settings: settings, on: backend)
+      let progress = FileProgress("segmenting")
+      for (index, pair) in folder.pairs.enumerated() {
+        do {
+          let truth = try pair.read(classes: classes)
+          try model.description.normalisation.check(truth.image, path: pair.image.paths[0])
+          let prediction = try predictor.predict(truth.image)
+          result.report.add(
+            truth.name, prediction: prediction.labels, truth: truth.labels ?? [],
+            width: truth.image.width, height: truth.image.height)
+        } catch let error as FileError {
+          result.failures.append(error)
+        }
+        progress.show(index + 1, of: folder.pairs.count)
+      }
+      progress.finish()
+      return try result.checked()
+    }
+  }
+}

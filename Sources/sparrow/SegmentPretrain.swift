@@ -1,0 +1,160 @@
+import ArgumentParser
+import Compute
+import Foundation
+import Imaging
+import Networks
+import Segmentation
+import Training
+
+struct SegmentPretrain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "pretrain",
+    abstract: "Train a sparse convolutional autoencoder on unlabelled images.",
+    discussion: """
+      Minimises alpha ||x - xhat||^2 + beta ||z||_0 for each position of the code, over crops of \
+      which squares are masked and to which noise is added. The output folder receives \
+      model.safetensors, which `sparrow segment train --pretrained` takes as its front end, \
+      metrics.csv and reconstructions.png: what the network saw, what it made of it, and the truth.
+
+      Examples:
+        sparrow segment pretrain --images imgs --output runs/front
+        sparrow segment pretrain --images imgs --code jumprelu --target-l0 12 --minutes 6 \\
+          --output runs/front
+      """)
+
+  @Option(help: "The folder of images: PNG, JPEG or TIFF.", completion: .directory)
+  var images: String
+  @OptionGroup(title: "Network") var network: SegmentNetworkOptions
+  @Flag(help: "Give the decoder the encoder's maps as well; its weights are then kept too.")
+  var skips = false
+  @OptionGroup(title: "Training") var training: SegmentTrainingOptions
+  @Option(parsing: .unconditional, help: "Weight of ||x - xhat||^2.") var alpha = 1.0
+  @Option(
+    parsing: .unconditional,
+    help: "Weight of ||z||_0; with --target-l0 the weight that the loop starts from.")
+  var beta: Double?
+  @Option(
+    name: .customLong("target-l0"), parsing: .unconditional,
+    help: ArgumentHelp("The mean number of active latents of a position.", valueName: "count"))
+  var targetL0: Double?
+  @Option(parsing: .unconditional, help: "The share of the pixels that squares mask.")
+  var masked = 0.25
+  @Option(parsing: .unconditional, help: "The deviation of the noise, in parts of the range.")
+  var noise = 0.1
+  @OptionGroup var device: DeviceOptions
+  @Option(
+    help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
+    completion: .directory)
+  var output: String
+
+  func validate() throws {
+    try requirePath(output, "--output")
+    try requirePath(images, "--images")
+    for (name, value) in [("--alpha", alpha), ("--beta", beta ?? 0), ("--noise", noise)]
+    where !(value >= 0 && value.isFinite) {
+      throw ValidationError("\(name) must not be negative, and is \(value)")
+    }
+    guard (0..<1).contains(masked) else {
+      throw ValidationError("--masked must be from 0 to below 1, not \(masked)")
+    }
+    if let targetL0, !(targetL0 > 0 && targetL0.isFinite) {
+      throw ValidationError("--target-l0 must be above 0, not \(targetL0)")
+    }
+  }
+
+  func run() throws {
+    let folder = SegmentRun(path: output, picture: "reconstructions.png")
+    try folder.refuseExisting()
+    let (unlabelled, failures) = try readImages(images)
+    var counter = PercentileCounter(like: unlabelled[0].image)
+    for image in unlabelled { try counter.add(image.image, path: image.name) }
+    let normalisation = counter.normalisation()
+    let normalised = unlabelled.map {
+      LabelledImage(name: $0.name, image: normalisation($0.image), labels: nil)
+    }
+    var shape = try network.configuration(
+      inputs: normalisation.channels, outputs: normalisation.channels, hasSkips: skips)
+    if let targetL0, let k = shape.code.count {
+      guard targetL0 == targetL0.rounded(), Int(targetL0) == k || network.code == nil else {
+        throw ValidationError("--target-l0 \(significant(targetL0)) is not the K of \(shape.code)")
+      }
+      shape.code = shape.code.with(count: Int(targetL0))
+    }
+    if let targetL0, targetL0 > Double(shape.latents) {
+      throw ValidationError(
+        "--target-l0 \(significant(targetL0)) cannot be met: the code has \(shape.latents) latents")
+    }
+    if shape.code == .relu, targetL0 != nil {
+      throw ValidationError("--target-l0 needs a code with a handle on L0, which relu has not")
+    }
+    var configuration = try training.configuration(shape, images: normalised)
+    let target = shape.code.hasPenalty ? targetL0 : nil
+    configuration.code = CodeTraining(
+      beta: beta ?? (target == nil ? (shape.code.hasPenalty ? 1e-3 : 0) : 1e-3),
+      target: target.map { TargetL0($0) })
+    Console.note("Data: \(counted(unlabelled.count, "unlabelled image"))")
+    Console.note("Network: \(shape.summary)\(skips ? ", with skips" : "")")
+    try device.run(
+      Job(
+        configuration: configuration, alpha: alpha,
+        corruption: Corruption(maskShare: Float(masked), noise: Float(noise)), images: normalised,
+        normalisation: normalisation, folder: folder))
+    try report(failures)
+  }
+
+  private struct Job: BackendTask {
+    let configuration: ConvolutionalTraining
+    let alpha: Double
+    let corruption: Corruption
+    let images: [LabelledImage]
+    let normalisation: PercentileNormalisation
+    let folder: SegmentRun
+
+    func run<B: Backend>(on backend: B) throws {
+      try Folder.make(folder.path)
+      let pixels = Double(
+        configuration.cropSize * configuration.cropSize * configuration.network.inputs)
+      let side = Double(configuration.cropSize / configuration.network.alignment)
+      let log = StepLog(["mse", "l0"]) { figures in
+        let half = figures.count / 2
+        func mean(_ part: ArraySlice<Float>) -> Double {
+          part.reduce(0.0) { $0 + Double($1) } / Double(half)
+        }
+        return [mean(figures[..<half]) / pixels, mean(figures[half...]) / (side * side)]
+      }
+      let model = try Pretrainer.train(
+        configuration, alpha: alpha, corruption: corruption, images: images,
+        normalisation: normalisation, on: backend, report: log.show)
+      try model.write(to: folder.model)
+      try folder.write(log)
+      let report = try Pretrainer.evaluate(model, images: images, on: backend)
+      try ImageFile.writePNG(report.picture, to: folder.picturePath)
+      try Console.result(
+        "Restored: FVU \(significant(report.fvu)), "
+          + "L0 \(String(format: "%.1f", report.l0)) of \(configuration.network.latents), "
+          + counted(report.dead, "dead latent"))
+      try Console.result("Written: \(folder.model), metrics.csv, \(folder.picture)")
+    }
+  }
+}
+
+/// Reads a folder of images without labels; what cannot be read is listed at the end.
+func readImages(_ path: String) throws -> (images: [LabelledImage], failures: [FileError]) {
+  let cases = try ImageCases.list(path)
+  var images: [LabelledImage] = []
+  var failures: [FileError] = []
+  let progress = FileProgress("reading images")
+  for (index, entry) in cases.enumerated() {
+    do {
+      images.append(LabelledImage(name: entry.name, image: try entry.read(), labels: nil))
+    } catch let error as FileError {
+      failures.append(error)
+    }
+    progress.show(index + 1, of: cases.count)
+  }
+  progress.finish()
+  guard !images.isEmpty else {
+    throw failures.first ?? FileError(path: path, reason: "no image could be read")
+  }
+  return (images, failures)
+}

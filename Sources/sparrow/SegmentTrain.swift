@@ -1,0 +1,248 @@
+import ArgumentParser
+import Compute
+import Foundation
+import Imaging
+import Networks
+import Segmentation
+import Training
+
+struct SegmentTrain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train",
+    abstract: "Train a segmentation network on labelled images.",
+    discussion: """
+      Images and labels are matched by base name; labels are grey images whose values mean \
+      classes. --classes names them, else each value that occurs is a class. With --scribbles, 0 \
+      means unlabelled and only the marked pixels count. The output folder receives \
+      model.safetensors, metrics.csv and training.png, the first image with its labels and the \
+      model's answer.
+
+      Examples:
+        sparrow segment train --images imgs --labels masks --output runs/cells
+        sparrow segment train --images imgs --labels masks --limit 2 --pretrained runs/front \\
+          --classes membrane=0,cell=255 --minutes 4 --output runs/cells
+        sparrow segment predict --model runs/cells --images new --output out --overlay
+      """)
+
+  @OptionGroup(title: "Data") var data: LabelledOptions
+  @Option(
+    help: ArgumentHelp(
+      "A front end that `sparrow segment pretrain` made: a run or its model file.",
+      valueName: "run"), completion: .directory)
+  var pretrained: String?
+  @Flag(help: "Keep encoder and code as they are, and train the decoder alone.")
+  var frozen = false
+  @OptionGroup(title: "Network") var network: SegmentNetworkOptions
+  @OptionGroup(title: "Training") var training: SegmentTrainingOptions
+  @OptionGroup(title: "Loss") var loss: SegmentLossOptions
+  @OptionGroup var device: DeviceOptions
+  @Option(
+    help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
+    completion: .directory)
+  var output: String
+
+  func validate() throws {
+    try requirePath(output, "--output")
+    if frozen, pretrained == nil {
+      throw ValidationError("--frozen needs a front end to keep: --pretrained")
+    }
+  }
+
+  func run() throws {
+    let folder = SegmentRun(path: output, picture: "training.png")
+    try folder.refuseExisting()
+    let front = try pretrained.map { try PretrainedModel(path: modelPath($0)) }
+    let (content, classes) = try data.load(seed: training.seed)
+    let normalisation = try front?.description.normalisation ?? content.normalisation()
+    let images = try content.images.map { image in
+      try normalisation.check(image.image, path: image.name)
+      return LabelledImage(
+        name: image.name, image: normalisation(image.image), labels: image.labels)
+    }
+    let shape = try network.configuration(
+      inputs: normalisation.channels, outputs: classes.count, hasSkips: true, pretrained: front)
+    let configuration = try training.configuration(shape, images: images)
+    let settings = SegmenterTraining(
+      loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
+      augmentation: loss.augmentation, freezesFrontEnd: frozen,
+      frontEnd: front == nil ? .scratch : .pretrained)
+    let names = classes.names.joined(separator: ", ")
+    Console.note("Data: \(counted(images.count, "labelled image")), classes \(names)")
+    Console.note("Network: \(shape.summary), \(front == nil ? "from scratch" : "pretrained")")
+    let job = Job(
+      configuration: configuration, settings: settings, images: images,
+      originals: content.images, normalisation: normalisation, classes: classes, front: front,
+      folder: folder)
+    try device.run(job)
+    try report(content.failures)
+  }
+
+  private struct Job: BackendTask {
+    let configuration: ConvolutionalTraining
+    let settings: SegmenterTraining
+    let images, originals: [LabelledImage]
+    let normalisation: PercentileNormalisation
+    let classes: ClassMap
+    let front: PretrainedModel?
+    let folder: SegmentRun
+
+    func run<B: Backend>(on backend: B) throws {
+      try Folder.make(folder.path)
+      let log = StepLog(["loss", "cross_entropy", "dice"]) { figures in
+        let (entropy, dice) = (Double(figures[0]), Double(figures[1]))
+        return [
+          Double(settings.loss.crossEntropyWeight) * entropy
+            + Double(settings.loss.diceWeight) * dice, entropy, dice,
+        ]
+      }
+      let model = try SegmenterTrainer.train(
+        configuration, settings, images: images, normalisation: normalisation, classes: classes,
+        pretrained: front, on: backend, report: log.show)
+      try model.write(to: folder.model)
+      try folder.write(log)
+      let predictor = try SegmentationPredictor(model, on: backend)
+      let prediction = try predictor.predict(originals[0].image)
+      try ImageFile.writePNG(
+        SegmentationPicture.comparison(
+          originals[0].image, truth: originals[0].labels, prediction: prediction,
+          classes: classes, normalisation: normalisation), to: folder.picturePath)
+      try Console.result("Written: \(folder.model), metrics.csv, \(folder.picture)")
+    }
+  }
+}
+
+/// `--images`, `--labels` and what the labels mean.
+struct LabelledOptions: ParsableArguments {
+  @Option(
+    help: "The folder of images: PNG, JPEG or TIFF; nnU-Net's imagesTr as it is.",
+    completion: .directory)
+  var images: String
+  @Option(help: "The folder of label images, matched by base name.", completion: .directory)
+  var labels: String
+  @Option(
+    help: ArgumentHelp(
+      "Which values are which class, such as membrane=0,cell=255 or cell=1|2|3.",
+      valueName: "classes"))
+  var classes: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("A label value that means unlabelled.", valueName: "value"))
+  var ignore: Int?
+  @Flag(help: "Labels are scribbles: 0 means unlabelled.") var scribbles = false
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Use so many of the labelled images, drawn by the seed.", valueName: "count")
+  )
+  var limit: Int?
+
+  func validate() throws {
+    try requirePath(images, "--images")
+    try requirePath(labels, "--labels")
+    if let limit { try requirePositive(limit, "--limit") }
+    if let ignore, !(0...ClassMap.maximumValue).contains(ignore) {
+      throw ValidationError("--ignore \(ignore) is not within 0...\(ClassMap.maximumValue)")
+    }
+    _ = try namedClasses()
+  }
+
+  private func namedClasses() throws -> ClassMap? {
+    guard let classes else { return nil }
+    do {
+      return try ClassMap(
+        parsing: classes, ignoring: ignore.map { [$0] } ?? [], scribbles: scribbles)
+    } catch {
+      throw ValidationError("--classes \(classes): \(error)")
+    }
+  }
+
+  /// Reads the pairs, or as many as `--limit` says.
+  func load(
+    seed: UInt64, known: ClassMap? = nil
+  ) throws -> (content: LabelledFolder.Content, classes: ClassMap) {
+    var folder = try LabelledFolder(images: images, labels: labels)
+    if let limit {
+      guard limit <= folder.pairs.count else {
+        throw Problem("--limit \(limit), but \(images) has \(folder.pairs.count) labelled images")
+      }
+      folder = folder.limited(to: limit, seed: seed)
+    }
+    let map =
+      try namedClasses() ?? known
+      ?? folder.inferClasses(ignoring: ignore.map { [$0] } ?? [], scribbles: scribbles)
+    let progress = FileProgress("reading images")
+    let content = try folder.read(classes: map) { progress.show($0, of: $1) }
+    progress.finish()
+    guard !content.images.isEmpty else {
+      throw content.failures.first ?? FileError(path: images, reason: "no image could be read")
+    }
+    return (content, map)
+  }
+}
+
+/// What the training of a segmenter minimises, and how crops are changed.
+struct SegmentLossOptions: ParsableArguments {
+  enum Weights: String, CaseIterable, ExpressibleByArgument { case none, balanced }
+  enum Changes: String, CaseIterable, ExpressibleByArgument { case none, light, standard }
+
+  @Option(
+    help: "Weights of the classes in the cross-entropy: none, or balanced by their frequency.")
+  var classWeights = Weights.none
+  @Option(parsing: .unconditional, help: "Weight of the soft Dice beside the cross-entropy.")
+  var dice = 1.0
+  @Option(
+    name: .customLong("augmentation"),
+    help: "Changes of crops: none, light (flips, turns, brightness) or standard (elastic, noise).")
+  var changes = Changes.standard
+
+  func validate() throws {
+    if !(dice >= 0 && dice.isFinite) {
+      throw ValidationError("--dice must not be negative, and is \(dice)")
+    }
+  }
+
+  var loss: SegmentationLoss { SegmentationLoss(diceWeight: Float(dice)) }
+
+  var augmentation: Augmentation {
+    switch changes {
+    case .none: .none
+    case .light: .light
+    case .standard: .standard
+    }
+  }
+
+  /// Of each class 1, or proportional to the square root of how rare it is, 1 on average over pixels.
+  func weights(of images: [LabelledImage], classes: ClassMap) throws -> [Float] {
+    guard classWeights == .balanced else {
+      return [Float](repeating: 1, count: classes.count)
+    }
+    var counts = [Double](repeating: 0, count: classes.count)
+    for image in images {
+      for label in image.labels ?? [] where Int(label) < counts.count { counts[Int(label)] += 1 }
+    }
+    let total = counts.reduce(0, +)
+    let raw = counts.map { $0 > 0 ? (total / $0).squareRoot() : 0 }
+    let mean = zip(raw, counts).reduce(0) { $0 + $1.0 * $1.1 } / max(total, 1)
+    return raw.map { Float($0 / max(mean, 1e-12)) }
+  }
+}
+
+/// Progress over files, on standard error where it takes long.
+final class FileProgress {
+  private let what: String
+  private let start = ContinuousClock.now
+  private var shown = ContinuousClock.now
+  private var hasShown = false
+
+  init(_ what: String) { self.what = what }
+
+  func show(_ done: Int, of total: Int) {
+    guard start.secondsSince() > 1, shown.secondsSince() > (Console.isTerminal ? 0.1 : 5) else {
+      return
+    }
+    (shown, hasShown) = (.now, true)
+    let line = "\(what): \(done) of \(total)"
+    Console.isTerminal ? Console.overwrite(line) : Console.note(line)
+  }
+
+  func finish() { if hasShown { Console.clearLine() } }
+}
