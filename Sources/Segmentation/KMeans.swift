@@ -28,7 +28,8 @@ package struct KMeans: Codable, Equatable, Sendable {
     precondition(dimension > 0 && rows.count % dimension == 0, "rows are not whole")
     let count = rows.count / dimension
     precondition(
-      clusterCount > 0 && clusterCount <= min(count, 256), "\(clusterCount) clusters of \(count) rows")
+      clusterCount > 0 && clusterCount <= min(count, 256),
+      "\(clusterCount) clusters of \(count) rows")
     self.clusterCount = clusterCount
     self.dimension = dimension
     centres = []
