@@ -100,14 +100,8 @@ struct ElasticField {
     first = (0..<size).map { Int(Float($0) / spacing) }
     weights = (0..<size).map { pixel in
       let place = Float(pixel) / spacing
-      return Self.weights(at: place - place.rounded(.down))
+      return catmullRom(place - place.rounded(.down))
     }
-  }
-
-  /// Of the nodes at -1, 0, 1 and 2 for the place t in [0, 1).
-  private static func weights(at t: Float) -> SIMD4<Float> {
-    let (t2, t3) = (t * t, t * t * t)
-    return SIMD4(-t + 2 * t2 - t3, 2 - 5 * t2 + 3 * t3, t + 4 * t2 - 3 * t3, t3 - t2) / 2
   }
 
   func add(

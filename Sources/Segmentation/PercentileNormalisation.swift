@@ -41,7 +41,7 @@ package struct PercentileNormalisation: Codable, Hashable, Sendable {
   /// - Throws: `FileError` naming both kinds.
   package func check(_ image: SampleImage, path: String) throws {
     guard image.channels == channels, image.sampleType == sampleType else {
-      let expected = "\(sampleType) images of \(channels) channel\(channels == 1 ? "" : "s")"
+      let expected = "\(sampleType.words) images of \(channels) channel\(channels == 1 ? "" : "s")"
       throw FileError(
         path: path, reason: "\(image.shapeDescription), but the model takes \(expected)")
     }
@@ -90,7 +90,7 @@ package struct PercentileCounter: Sendable {
       switch image.sampleType {
       case .uint8: 256
       case .uint16: 65536
-      case .float: 0
+      case .float32: 0
       }
     counts = Array(repeating: Array(repeating: 0, count: bins), count: image.channels)
     reservoirs = (0..<image.channels).map { Reservoir(size: Self.reservoirSize, stream: $0) }
@@ -103,12 +103,12 @@ package struct PercentileCounter: Sendable {
     guard image.channels == channels, image.sampleType == sampleType else {
       throw FileError(
         path: path,
-        reason: "\(image.shapeDescription), but the images before are \(sampleType) with "
+        reason: "\(image.shapeDescription), but the images before are \(sampleType.words) with "
           + "\(channels) channel\(channels == 1 ? "" : "s")")
     }
     image.samples.withUnsafeBufferPointer { samples in
       for c in 0..<channels {
-        if sampleType == .float {
+        if sampleType == .float32 {
           for i in stride(from: c, to: samples.count, by: channels) where samples[i].isFinite {
             reservoirs[c].add(samples[i])
           }
@@ -131,7 +131,7 @@ package struct PercentileCounter: Sendable {
   package func percentile(_ percent: Double, channel: Int?) -> Float {
     precondition((0...100).contains(percent), "\(percent) is no percentage")
     let used = channel.map { $0..<$0 + 1 } ?? (0..<channels)
-    if sampleType == .float {
+    if sampleType == .float32 {
       let sorted = used.flatMap { reservoirs[$0].values }.sorted()
       guard !sorted.isEmpty else { return 0 }
       let place = percent / 100 * Double(sorted.count - 1)

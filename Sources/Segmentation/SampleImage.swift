@@ -5,18 +5,15 @@ import Imaging
 /// `PercentileNormalisation` changes them.
 package struct SampleImage: Equatable, Sendable {
   /// How the file stores a sample.
-  package enum SampleType: String, Codable, Sendable, CustomStringConvertible {
-    /// 0...255
-    case uint8
-    /// 0...65535
-    case uint16
-    case float
+  package enum SampleType: String, Codable, Sendable {
+    case uint8, uint16, float32
 
-    package var description: String {
+    /// As said to users.
+    package var words: String {
       switch self {
       case .uint8: "8-bit"
       case .uint16: "16-bit"
-      case .float: "float"
+      case .float32: "32-bit floating-point"
       }
     }
   }
@@ -49,7 +46,7 @@ package struct SampleImage: Equatable, Sendable {
       case 3: "RGB"
       default: "of \(channels) channels"
       }
-    return "\(width)x\(height) \(sampleType) \(colour)"
+    return "\(width)x\(height) \(sampleType.words) \(colour)"
   }
 }
 

@@ -20,7 +20,7 @@ struct AugmentationTests {
     return LabelledImage(
       name: name,
       image: SampleImage(
-        width: width, height: height, channels: channels, sampleType: .float, samples: samples),
+        width: width, height: height, channels: channels, sampleType: .float32, samples: samples),
       labels: labels)
   }
 
@@ -33,7 +33,7 @@ struct AugmentationTests {
     return LabelledImage(
       name: "waves",
       image: SampleImage(
-        width: width, height: height, channels: 1, sampleType: .float, samples: samples),
+        width: width, height: height, channels: 1, sampleType: .float32, samples: samples),
       labels: samples.map { $0 > 0.5 ? 1 : 0 })
   }
 
@@ -128,7 +128,7 @@ struct AugmentationTests {
     let point = LabelledImage(
       name: "point",
       image: SampleImage(
-        width: 1, height: 1, channels: 1, sampleType: .float, samples: [0.25]),
+        width: 1, height: 1, channels: 1, sampleType: .float32, samples: [0.25]),
       labels: nil)
     let crops = CropSampler([point], size: 8, augmentation: .standard, seed: 1).batch(0, count: 2)
     #expect(crops.labels.allSatisfy { $0 == SegmentationLoss.ignored })
@@ -160,7 +160,7 @@ struct AugmentationTests {
     let ramp = LabelledImage(
       name: "ramp",
       image: SampleImage(
-        width: side, height: side, channels: 1, sampleType: .float, samples: samples),
+        width: side, height: side, channels: 1, sampleType: .float32, samples: samples),
       labels: nil)
     let size = 64
     let batch = CropSampler([ramp], size: size, augmentation: options, seed: 4).batch(0, count: 40)
@@ -193,7 +193,7 @@ struct AugmentationTests {
     let flat = LabelledImage(
       name: "flat",
       image: SampleImage(
-        width: 64, height: 64, channels: 1, sampleType: .float,
+        width: 64, height: 64, channels: 1, sampleType: .float32,
         samples: [Float](repeating: 0.25, count: 64 * 64)),
       labels: nil)
     func crops(_ change: (inout Augmentation) -> Void) -> [[Float]] {
@@ -228,7 +228,7 @@ struct AugmentationTests {
     labels[150 * 300 + 250] = 1
     for x in 20..<120 { labels[30 * 300 + x] = 0 }
     let image = SampleImage(
-      width: 300, height: 200, channels: 1, sampleType: .float,
+      width: 300, height: 200, channels: 1, sampleType: .float32,
       samples: [Float](repeating: 0, count: 60000))
     let scribbled = LabelledImage(name: "scribbled", image: image, labels: labels)
     let batch = CropSampler([scribbled], size: 64, augmentation: .none, seed: 8)

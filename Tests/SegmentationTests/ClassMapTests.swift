@@ -59,10 +59,10 @@ struct ClassMapTests {
     #expect(
       throws: FileError(
         path: "l.tif", reason: "the label 0.5 at x 1, y 0 is not a whole number in 0...65535")
-    ) { try map.indices(of: label([0, 0.5], width: 2, type: .float), path: "l.tif") }
+    ) { try map.indices(of: label([0, 0.5], width: 2, type: .float32), path: "l.tif") }
     for value: Float in [-1, .nan, .infinity, 1e9] {
       #expect(throws: FileError.self) {
-        try map.indices(of: label([0, value], width: 2, type: .float), path: "l.tif")
+        try map.indices(of: label([0, value], width: 2, type: .float32), path: "l.tif")
       }
     }
   }

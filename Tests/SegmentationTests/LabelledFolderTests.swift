@@ -142,4 +142,13 @@ struct LabelledFolderTests {
     // Membranes are about a fifth of these slices.
     #expect((0.15...0.3).contains(Double(membranes) / Double(20 * 512 * 512)))
   }
+
+  @Test(.enabled(if: SharedData.isUsable(SharedData.nuclei), "no shared/data/bbbc039"))
+  func pairsRealNuclei() throws {
+    let folder = try LabelledFolder(
+      images: SharedData.nuclei + "/train/images", labels: SharedData.nuclei + "/train/labels")
+    #expect(folder.pairs.count == 24)
+    #expect(folder.pairs.allSatisfy { $0.image.paths[0].hasSuffix(".tif") })
+    #expect(try folder.inferClasses().description == "background=0,foreground=1")
+  }
 }

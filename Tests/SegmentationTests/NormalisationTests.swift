@@ -23,7 +23,7 @@ struct NormalisationTests {
       Double(sorted[below]) + (place - Double(below)) * Double(sorted[above] - sorted[below]))
   }
 
-  @Test(arguments: [SampleImage.SampleType.uint8, .uint16, .float])
+  @Test(arguments: [SampleImage.SampleType.uint8, .uint16, .float32])
   func percentilesAreThoseOfTheSortedValues(_ type: SampleImage.SampleType) throws {
     var random = SplitMix64(seed: 5)
     let limit: UInt64 = type == .uint8 ? 256 : 65536
@@ -54,8 +54,8 @@ struct NormalisationTests {
   }
 
   @Test func limitsWhatLiesFarOutside() {
-    let normalisation = PercentileNormalisation(sampleType: .float, low: [10], high: [20])
-    let result = normalisation(image([10, 15, 20, 25, 1000, -1000, .nan], type: .float))
+    let normalisation = PercentileNormalisation(sampleType: .float32, low: [10], high: [20])
+    let result = normalisation(image([10, 15, 20, 25, 1000, -1000, .nan], type: .float32))
     #expect(result.samples == [0, 0.5, 1, 1.5, 3, -1, -1])
   }
 
@@ -88,8 +88,8 @@ struct NormalisationTests {
       for i in 0..<count { buffer[i] = Float(i) / Float(count) }
       initialized = count
     }
-    var counter = PercentileCounter(like: image([0], type: .float))
-    try counter.add(image(values, type: .float), path: "a")
+    var counter = PercentileCounter(like: image([0], type: .float32))
+    try counter.add(image(values, type: .float32), path: "a")
     for percent in [1, 50, 99.8] {
       #expect(abs(Double(counter.percentile(percent, channel: 0)) - percent / 100) < 0.002)
     }
