@@ -27,8 +27,12 @@ let package = Package(
     .systemLibrary(
       name: "CJPEG", pkgConfig: "libjpeg",
       providers: [.apt(["libjpeg-dev"]), .brew(["jpeg-turbo"])]),
-    // C around libpng and libjpeg: their error handling by longjmp cannot cross Swift frames.
-    .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG"]),
+    .systemLibrary(
+      name: "CTIFF", pkgConfig: "libtiff-4",
+      providers: [.apt(["libtiff-dev"]), .brew(["libtiff"])]),
+    // C around libpng, libjpeg and libtiff: error handling by longjmp cannot cross Swift frames,
+    // nor can Swift call functions of a variable number of arguments.
+    .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG", "CTIFF"]),
     // The OpenCL C sources, embedded.
     .target(
       name: "Kernels", path: "Kernels", sources: ["Kernels.c"], publicHeadersPath: "include"),
@@ -85,7 +89,7 @@ let package = Package(
         "Compute", "Verification", "RandomNumbers", "ReferenceBackend", "OpenCLBackend",
         "OpenCLRuntime",
       ]),
-    .testTarget(name: "ImagingTests", dependencies: ["Imaging"]),
+    .testTarget(name: "ImagingTests", dependencies: ["Imaging"], exclude: ["Fixtures"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging", "RandomNumbers"]),
     .testTarget(
       name: "NetworksTests", dependencies: ["Networks", "RandomNumbers", "ReferenceBackend"]),

@@ -14,12 +14,12 @@ die() {
 other_systems() {
   cat <<'EOF'
   Fedora:     dnf install gcc-c++ binutils-gold pkgconf-pkg-config ocl-icd-devel opencl-headers \
-                          pocl libpng-devel libjpeg-turbo-devel zlib-devel
-  Arch Linux: pacman -S gcc pkgconf ocl-icd opencl-headers pocl libpng libjpeg-turbo zlib
-  macOS:      xcode-select --install; brew install libpng jpeg-turbo pkgconf
+                          pocl libpng-devel libjpeg-turbo-devel libtiff-devel zlib-devel
+  Arch Linux: pacman -S gcc pkgconf ocl-icd opencl-headers pocl libpng libjpeg-turbo libtiff zlib
+  macOS:      xcode-select --install; brew install libpng jpeg-turbo libtiff pkgconf
               (OpenCL is part of macOS)
   elsewhere:  a C++ compiler's headers, pkg-config, Khronos' OpenCL loader and headers, an OpenCL
-              driver (PoCL runs on any CPU), libpng, libjpeg, zlib
+              driver (PoCL runs on any CPU), libpng, libjpeg, libtiff, zlib
 EOF
 }
 

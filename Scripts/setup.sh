@@ -83,8 +83,8 @@ build_probe() {
   # stdio.h first: jpeglib.h uses FILE without including it. (Word splitting is wanted.)
   # shellcheck disable=SC2046,SC2086
   $cc -w -O1 -o "$probe" -include stdio.h "$root/Scripts/opencl-probe.c" \
-    -include zlib.h -include png.h -include jpeglib.h \
-    $(pkg-config --cflags --libs libpng libjpeg zlib 2>/dev/null) $opencl >"$work/probe.log" 2>&1
+    -include zlib.h -include png.h -include jpeglib.h -include tiffio.h \
+    $(pkg-config --cflags --libs libpng libjpeg libtiff-4 zlib 2>/dev/null) $opencl >"$work/probe.log" 2>&1
 }
 
 # links HEADER LIBRARY: whether a program with both can be built; while nothing can be built yet,
@@ -131,6 +131,7 @@ check_libraries() {
     links zlib.h z || need zlib1g-dev "gzip-compressed data sets and PNG use zlib"
     links png.h png || need libpng-dev "reads and writes PNG images"
     links jpeglib.h jpeg || need libjpeg-dev "reads JPEG images"
+    links tiffio.h tiff || need libtiff-dev "reads and writes TIFF images"
     if [ "$system" != Darwin ] && ! links CL/cl.h OpenCL; then
       need opencl-headers "declares the OpenCL API"
       need ocl-icd-opencl-dev "the OpenCL loader, which finds the devices' drivers"

@@ -97,6 +97,8 @@ sparrow_jpeg_reader *sparrow_jpeg_open(
   info->width = reader->jpeg.image_width;
   info->height = reader->jpeg.image_height;
   info->deflated_bytes = 0;
+  info->bits = 8;
+  info->is_interlaced = false;
   return reader;
 }
 

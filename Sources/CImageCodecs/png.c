@@ -1,10 +1,16 @@
+// pread and 64-bit offsets, which strict C11 hides.
+#define _XOPEN_SOURCE 700
+#define _FILE_OFFSET_BITS 64
+
 #include "CImageCodecs.h"
 
+#include <errno.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // Everything that must survive a longjmp lives here, not in local variables.
 struct sparrow_png_reader {
@@ -12,11 +18,24 @@ struct sparrow_png_reader {
   png_infop info;
   jmp_buf escape;
   char *message;
+  // In memory, or NULL where the content is in a file.
   const uint8_t *bytes;
-  size_t size;
-  size_t position;
+  int descriptor;
+  uint64_t size;
+  uint64_t position;
+  bool keeps_depth;
+  bool has_started;
   uint32_t height;
+  uint32_t next_row;
   size_t row_bytes;
+};
+
+struct sparrow_png_writer {
+  png_structp png;
+  png_infop info;
+  jmp_buf escape;
+  char *message;
+  int descriptor;
 };
 
 typedef struct {
@@ -47,18 +66,27 @@ static void read_failed(png_structp png, png_const_charp words) {
 static void read_bytes(png_structp png, png_bytep target, size_t count) {
   sparrow_png_reader *reader = png_get_io_ptr(png);
   if (count > reader->size - reader->position) png_error(png, "the file ends early");
-  memcpy(target, reader->bytes + reader->position, count);
+  if (reader->bytes) memcpy(target, reader->bytes + reader->position, count);
+  for (size_t done = 0; !reader->bytes && done < count;) {
+    ssize_t got = pread(
+        reader->descriptor, target + done, count - done, (off_t)(reader->position + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) png_error(png, strerror(errno));
+    if (got == 0) png_error(png, "the file ends early");
+    done += (size_t)got;
+  }
   reader->position += count;
 }
 
-sparrow_png_reader *sparrow_png_open(
-    const uint8_t *bytes, size_t size, sparrow_image_info *info, char *message) {
+static sparrow_png_reader *open_png(
+    const uint8_t *bytes, int descriptor, uint64_t size, sparrow_image_info *info, char *message) {
   sparrow_png_reader *reader = calloc(1, sizeof *reader);
   if (!reader) {
     say(message, "out of memory");
     return NULL;
   }
   reader->bytes = bytes;
+  reader->descriptor = descriptor;
   reader->size = size;
   reader->message = message;
   if (setjmp(reader->escape)) {
@@ -86,22 +114,67 @@ sparrow_png_reader *sparrow_png_open(
       ((uint64_t)png_get_rowbytes(png, reader->info) + 1) * (uint64_t)info->height;
   int colour = png_get_color_type(png, reader->info);
   info->channels = (colour & PNG_COLOR_MASK_COLOR) ? 3 : 1;
+  info->bits = png_get_bit_depth(png, reader->info) == 16 ? 16 : 8;
+  info->is_interlaced = png_get_interlace_type(png, reader->info) != PNG_INTERLACE_NONE;
   reader->height = info->height;
   reader->row_bytes = (size_t)info->width * info->channels;
   return reader;
+}
+
+sparrow_png_reader *sparrow_png_open(
+    const uint8_t *bytes, size_t size, sparrow_image_info *info, char *message) {
+  // Not NULL, which would stand for a file.
+  return open_png(bytes ? bytes : (const uint8_t *)"", -1, size, info, message);
+}
+
+sparrow_png_reader *sparrow_png_open_file(
+    int descriptor, uint64_t size, sparrow_image_info *info, char *message) {
+  return open_png(NULL, descriptor, size, info, message);
+}
+
+void sparrow_png_keep_depth(sparrow_png_reader *reader) { reader->keeps_depth = true; }
+
+static bool is_little_endian(void) {
+  uint16_t one = 1;
+  return *(const uint8_t *)&one == 1;
+}
+
+// Returns the number of passes; leaves by longjmp on failure.
+static int start(sparrow_png_reader *reader) {
+  png_structp png = reader->png;
+  png_set_expand(png);
+  if (reader->keeps_depth) {
+    if (png_get_bit_depth(png, reader->info) == 16) {
+      reader->row_bytes *= 2;
+      if (is_little_endian()) png_set_swap(png);
+    }
+  } else {
+    png_set_scale_16(png);
+  }
+  png_set_strip_alpha(png);
+  int passes = png_set_interlace_handling(png);
+  png_read_update_info(png, reader->info);
+  if (png_get_rowbytes(png, reader->info) != reader->row_bytes)
+    png_error(png, "unexpected row size");
+  reader->has_started = true;
+  return passes;
+}
+
+bool sparrow_png_next_row(sparrow_png_reader *reader, void *row, char *message) {
+  reader->message = message;
+  if (setjmp(reader->escape)) return false;
+  if (!reader->has_started && start(reader) != 1) png_error(reader->png, "interlaced");
+  if (reader->next_row >= reader->height) png_error(reader->png, "no more rows");
+  png_read_row(reader->png, row, NULL);
+  if (++reader->next_row == reader->height) png_read_end(reader->png, NULL);
+  return true;
 }
 
 bool sparrow_png_decode(sparrow_png_reader *reader, uint8_t *samples, char *message) {
   reader->message = message;
   if (setjmp(reader->escape)) return false;
   png_structp png = reader->png;
-  png_set_expand(png);
-  png_set_scale_16(png);
-  png_set_strip_alpha(png);
-  int passes = png_set_interlace_handling(png);
-  png_read_update_info(png, reader->info);
-  if (png_get_rowbytes(png, reader->info) != reader->row_bytes)
-    png_error(png, "unexpected row size");
+  int passes = start(reader);
   // Row by row, since a table of row pointers for a tall image would outgrow the image.
   for (int pass = 0; pass < passes; pass++)
     for (uint32_t row = 0; row < reader->height; row++)
@@ -177,4 +250,80 @@ bool sparrow_png_encode(
   png_destroy_write_struct(&writer->png, &writer->info);
   free(writer);
   return true;
+}
+
+// MARK: Writing by rows
+
+static void row_write_failed(png_structp png, png_const_charp words) {
+  sparrow_png_writer *writer = png_get_error_ptr(png);
+  say(writer->message, words);
+  longjmp(writer->escape, 1);
+}
+
+static void write_to_file(png_structp png, png_bytep source, size_t count) {
+  sparrow_png_writer *writer = png_get_io_ptr(png);
+  while (count > 0) {
+    ssize_t put = write(writer->descriptor, source, count);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) png_error(png, strerror(put < 0 ? errno : EIO));
+    source += put;
+    count -= (size_t)put;
+  }
+}
+
+sparrow_png_writer *sparrow_png_create(
+    int descriptor, uint32_t width, uint32_t height, uint32_t channels, uint32_t bits,
+    char *message) {
+  sparrow_png_writer *writer = calloc(1, sizeof *writer);
+  if (!writer) {
+    say(message, "out of memory");
+    return NULL;
+  }
+  writer->descriptor = descriptor;
+  writer->message = message;
+  if (setjmp(writer->escape)) {
+    sparrow_png_abandon(writer);
+    return NULL;
+  }
+  writer->png =
+      png_create_write_struct(PNG_LIBPNG_VER_STRING, writer, row_write_failed, ignore_warning);
+  if (writer->png) writer->info = png_create_info_struct(writer->png);
+  if (!writer->info) {
+    say(message, "libpng could not start");
+    sparrow_png_abandon(writer);
+    return NULL;
+  }
+  png_structp png = writer->png;
+  png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+  png_set_write_fn(png, writer, write_to_file, flush_nothing);
+  png_set_IHDR(
+      png, writer->info, width, height, (int)bits,
+      channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+      PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_compression_level(png, 6);
+  png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_ALL_FILTERS);
+  png_write_info(png, writer->info);
+  // After the header, as libpng demands.
+  if (bits == 16 && is_little_endian()) png_set_swap(png);
+  return writer;
+}
+
+bool sparrow_png_write_row(sparrow_png_writer *writer, const void *row, char *message) {
+  writer->message = message;
+  if (setjmp(writer->escape)) return false;
+  png_write_row(writer->png, row);
+  return true;
+}
+
+bool sparrow_png_finish(sparrow_png_writer *writer, char *message) {
+  writer->message = message;
+  if (setjmp(writer->escape)) return false;
+  png_write_end(writer->png, NULL);
+  return true;
+}
+
+void sparrow_png_abandon(sparrow_png_writer *writer) {
+  if (!writer) return;
+  png_destroy_write_struct(&writer->png, &writer->info);
+  free(writer);
 }

@@ -6,7 +6,8 @@ import Foundation
 package final class AtomicFile {
   package let path: String
   private let temporaryPath: String
-  private var descriptor: Int32
+  /// For codecs in C; nothing else than what they write is in the file then.
+  private(set) var descriptor: Int32
 
   /// - Throws: `FileError` where the folder is absent or not writable, or where `path` is something
   ///   other than a regular file.
@@ -19,7 +20,7 @@ package final class AtomicFile {
     let url = URL(fileURLWithPath: path)
     let name = ".\(url.lastPathComponent.prefix(100)).\(UUID().uuidString.prefix(8)).tmp"
     let temporaryPath = url.deletingLastPathComponent().appendingPathComponent(name).path
-    let descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    let descriptor = open(temporaryPath, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw FileError(path: path, "cannot write", code: errno) }
     self.path = path
     self.temporaryPath = temporaryPath

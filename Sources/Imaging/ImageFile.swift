@@ -25,7 +25,7 @@ package enum ImageFile {
   /// The largest file that is read at all: 2 GiB.
   package static let maximumFileSize = 1 << 31
   /// Deflate cannot pack better than about 1032:1, so a PNG that promises more is a lie.
-  private static let maximumDeflateRatio: UInt64 = 1032
+  static let maximumDeflateRatio: UInt64 = 1032
 
   /// Reads a PNG or JPEG file as 8-bit grey or RGB.
   ///
@@ -122,18 +122,6 @@ package enum ImageFile {
       }
       defer { free(bytes) }
       try AtomicFile.write(UnsafeRawBufferPointer(start: bytes, count: size), to: path)
-    }
-  }
-
-  private static func withCodecMessage<Result>(
-    _ body: (UnsafeMutablePointer<CChar>) throws -> Result
-  ) rethrows -> Result {
-    try withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
-      buffer.initialize(repeating: 0)
-      guard let base = buffer.baseAddress else {
-        preconditionFailure("a temporary buffer has an address")
-      }
-      return try body(base)
     }
   }
 }

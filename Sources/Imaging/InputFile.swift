@@ -5,7 +5,8 @@ package final class InputFile {
   package let path: String
   /// The size in bytes when the file was opened.
   package let size: Int
-  private let descriptor: Int32
+  /// For codecs in C, which read at places of their own.
+  let descriptor: Int32
 
   /// - Throws: `FileError` where the file is absent, not readable, or not a regular file.
   package init(path: String) throws {
