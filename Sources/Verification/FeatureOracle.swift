@@ -94,7 +94,8 @@ extension Oracle {
           abs(gain)
           * (4 * u * abs(term.h)
             + (shiftBound + abs(term.normal) * productBound + 6 * u * abs(shift)
-              + 8 * u * abs(slanted)) / n) + tiny
+              + 8 * u * abs(slanted)) / n)
+          + tiny
       }
     }
     return (dx, dscale, dshift)
