@@ -62,7 +62,6 @@
   }
 DEFINE_STATISTICS(float)
 DEFINE_STATISTICS(float8)
-DEFINE_STATISTICS(float16)
 
 // parts: for each band the means of its deviations from the pivots, then the sums of squares.
 // Launch: global size bands, local size 1.
@@ -185,7 +184,6 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void statisticsTotal(
   }
 DEFINE_NORMALISE(float)
 DEFINE_NORMALISE(float8)
-DEFINE_NORMALISE(float16)
 
 #define NORMALISE_ARGUMENTS                                                                       \
   global const float *x, const uint xOffset, const uint xPitch, const uint positions,             \
@@ -253,7 +251,6 @@ kernel void normaliseEach(NORMALISE_ARGUMENTS) {
   }
 DEFINE_GRADIENT_SUMS(float)
 DEFINE_GRADIENT_SUMS(float8)
-DEFINE_GRADIENT_SUMS(float16)
 
 #define GRADIENT_MAPS                                                                          \
   global const float *g, const uint gOffset, const uint gPitch, global const float *y,         \
@@ -344,7 +341,6 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gradientSumsTotal
   }
 DEFINE_NORMALISE_BACKWARD(float)
 DEFINE_NORMALISE_BACKWARD(float8)
-DEFINE_NORMALISE_BACKWARD(float16)
 
 #define NORMALISE_BACKWARD_ARGUMENTS                                                             \
   GRADIENT_MAPS, global const float *scale, const uint scaleOffset,                              \

@@ -37,7 +37,6 @@
   }
 DEFINE_POOL(float)
 DEFINE_POOL(float8)
-DEFINE_POOL(float16)
 
 #define POOL_ARGUMENTS                                                                   \
   global const float *x, const uint xOffset, const uint xPitch, const uint rows,         \

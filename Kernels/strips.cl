@@ -1,18 +1,14 @@
-// Maps of several channels, for what follows: strips of 16 channels, one of 8, and single ones.
+// Maps of several channels, for what follows: strips of eight channels, and single ones.
+//
+// Wider vectors than a register make PoCL warn about its own functions.
 
 #define LOAD_float(P) (*(P))
 #define LOAD_float8(P) vload8(0, P)
-#define LOAD_float16(P) vload16(0, P)
 #define STORE_float(V, P) (*(P) = (V))
 #define STORE_float8(V, P) vstore8(V, 0, P)
-#define STORE_float16(V, P) vstore16(V, 0, P)
 
 // CALL(F) for each strip of `channels`, which begins at channel `c` and has the type F.
-#define FOR_STRIPS(CALL)                            \
-  uint c = 0;                                       \
-  for (; c + 16 <= channels; c += 16) CALL(float16) \
-  if (c + 8 <= channels) {                          \
-    CALL(float8)                                    \
-    c += 8;                                         \
-  }                                                 \
+#define FOR_STRIPS(CALL)                         \
+  uint c = 0;                                    \
+  for (; c + 8 <= channels; c += 8) CALL(float8) \
   for (; c < channels; ++c) CALL(float)

@@ -168,7 +168,7 @@ extension NormalisationShape {
   /// Positions of a band: what a core's cache holds of a few maps, and not more bands than are
   /// quickly added up. By the shape alone, since the sums' order follows from it.
   fileprivate var band: Int {
-    max(32, (8192 + channels - 1) / channels, (positions + 1023) / 1024)
+    max(32, (4096 + channels - 1) / channels, (positions + 1023) / 1024)
   }
   fileprivate var bands: Int { (positions + band - 1) / band }
 }

@@ -28,7 +28,14 @@ extension OperationCases {
       ]
     }
     return maps.flatMap { map -> [any OperationCase] in
-      [Activation.identity, .relu].flatMap { activation -> [any OperationCase] in
+      // Of large maps one case each way.
+      guard map.positions < 10_000 else {
+        return [
+          BatchNormaliseCase(x: map, activation: .relu, inputs: .far),
+          BatchNormaliseBackwardCase(x: map, activation: .relu, target: .gradient, tier: .bound),
+        ]
+      }
+      return [Activation.identity, .relu].flatMap { activation -> [any OperationCase] in
         BatchNormaliseCase.Inputs.allCases.map {
           BatchNormaliseCase(x: map, activation: activation, inputs: $0) as any OperationCase
         }

@@ -5,23 +5,28 @@ extension OperationCases {
     var sizes = [(1, 2), (7, 3), (9, 2), (33, 5), (17, 17)]
     if extent == .full {
       sizes += [
-        (8, 4), (1023, 3), (1025, 2), (4099, 5), (2048, 17), (70, 255), (36_864, 2), (530_000, 2),
+        (8, 4), (1023, 3), (1025, 2), (4099, 5), (2048, 17), (70, 255), (36_864, 2), (530_001, 2),
       ]
     }
     let rows = sizes.flatMap { positions, classes -> [any OperationCase] in
-      SoftmaxCase.Inputs.allCases.flatMap { inputs in
+      // Of many positions one case each.
+      guard positions < 10_000 else {
+        return [
+          SoftmaxCase(positions: positions, classes: classes, inputs: .large, inPlace: false),
+          SegmentationLossCase(
+            positions: positions, classes: classes, course: .mixed, inPlace: true),
+        ]
+      }
+      return SoftmaxCase.Inputs.allCases.flatMap { inputs in
         [false, true].map {
           SoftmaxCase(positions: positions, classes: classes, inputs: inputs, inPlace: $0)
         }
       }
-        + SegmentationLossCase.Course.allCases.flatMap { course -> [any OperationCase] in
-          // Where there are millions of entries, once is enough.
-          positions > 100_000 && course != .mixed
-            ? []
-            : [false, true].map {
-              SegmentationLossCase(
-                positions: positions, classes: classes, course: course, inPlace: $0)
-            }
+        + SegmentationLossCase.Course.allCases.flatMap { course in
+          [false, true].map {
+            SegmentationLossCase(
+              positions: positions, classes: classes, course: course, inPlace: $0)
+          }
         }
     }
     let columns: [any OperationCase] = [
