@@ -97,3 +97,8 @@ static const char convolution_gpu[] = {
 #embed "convolution_gpu.cl"
     , 0};
 const char *const sparrowKernelConvolutionGPU = convolution_gpu;
+
+static const char convolution_cpu[] = {
+#embed "convolution_cpu.cl"
+    , 0};
+const char *const sparrowKernelConvolutionCPU = convolution_cpu;

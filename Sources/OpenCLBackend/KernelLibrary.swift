@@ -6,7 +6,7 @@ package enum KernelSource: String, Sendable {
   case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
     denseCPU
   case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, codes,
-    gates, convolutionGPU
+    gates, convolutionCPU, convolutionGPU
 
   var text: String {
     switch self {
@@ -28,6 +28,7 @@ package enum KernelSource: String, Sendable {
     case .sparse: String(cString: sparrowKernelSparse)
     case .codes: String(cString: sparrowKernelCodes)
     case .gates: String(cString: sparrowKernelGates)
+    case .convolutionCPU: String(cString: sparrowKernelConvolutionCPU)
     case .convolutionGPU: String(cString: sparrowKernelConvolutionGPU)
     }
   }
@@ -40,6 +41,7 @@ extension KernelSource {
       switch self {
       case .loss: [Self.activation.text, Self.lossRow.text, text]
       case .matmulGPU, .gates, .convolutionGPU: [Self.activation.text, text]
+      case .convolutionCPU: [Self.activation.text, Self.tickets.text, text]
       case .matmulCPU, .denseCPU:
         [Self.activation.text, Self.tickets.text, Self.matmulBlock.text, text]
       case .sparse: [Self.tickets.text, Self.select.text, text]

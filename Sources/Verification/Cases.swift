@@ -17,7 +17,7 @@ package enum OperationCases {
     matmul(extent) + dense(extent) + columnSums(extent) + loss(extent) + adam(extent)
       + gather(extent)
       + counting(extent) + fill(extent) + optimizer(extent) + balance(extent) + sparse(extent)
-      + codes(extent)
+      + codes(extent) + convolution(extent)
   }
 
   // MARK: Families
