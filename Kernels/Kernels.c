@@ -122,3 +122,8 @@ static const char segmentation[] = {
 #embed "segmentation.cl"
     , 0};
 const char *const sparrowKernelSegmentation = segmentation;
+
+static const char convolution_cpu[] = {
+#embed "convolution_cpu.cl"
+    , 0};
+const char *const sparrowKernelConvolutionCPU = convolution_cpu;

@@ -20,6 +20,7 @@ extern const char *const sparrowKernelPeak;
 extern const char *const sparrowKernelBalance;
 extern const char *const sparrowKernelCodes;
 extern const char *const sparrowKernelGates;
+extern const char *const sparrowKernelConvolutionCPU;
 extern const char *const sparrowKernelConvolutionGPU;
 extern const char *const sparrowKernelLogarithm;
 extern const char *const sparrowKernelStrips;

@@ -1,7 +1,7 @@
 import Foundation
 
 /// What the samples of an image are stored as.
-package enum SampleType: String, Sendable, CaseIterable {
+package enum SampleType: String, Codable, Sendable, CaseIterable {
   case uint8, uint16, float32
 
   /// In bytes.

@@ -6,7 +6,7 @@ package enum KernelSource: String, Sendable {
   case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
     denseCPU
   case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, codes,
-    gates, convolutionGPU
+    gates, convolutionCPU, convolutionGPU
   case logarithm, strips, normalise, pool, segmentation
 
   var text: String {
@@ -29,6 +29,7 @@ package enum KernelSource: String, Sendable {
     case .sparse: String(cString: sparrowKernelSparse)
     case .codes: String(cString: sparrowKernelCodes)
     case .gates: String(cString: sparrowKernelGates)
+    case .convolutionCPU: String(cString: sparrowKernelConvolutionCPU)
     case .convolutionGPU: String(cString: sparrowKernelConvolutionGPU)
     case .logarithm: String(cString: sparrowKernelLogarithm)
     case .strips: String(cString: sparrowKernelStrips)
@@ -48,6 +49,7 @@ extension KernelSource {
       case .matmulGPU, .convolutionGPU: [Self.activation.text, text]
       case .gates, .segmentation: [Self.activation.text, Self.logarithm.text, text]
       case .normalise, .pool: [Self.strips.text, text]
+      case .convolutionCPU: [Self.activation.text, Self.tickets.text, text]
       case .matmulCPU, .denseCPU:
         [Self.activation.text, Self.tickets.text, Self.matmulBlock.text, text]
       case .sparse: [Self.tickets.text, Self.select.text, text]

@@ -9,11 +9,11 @@ package struct PercentileNormalisation: Codable, Hashable, Sendable {
 
   /// Channels of the images.
   package let channels: Int
-  package let sampleType: SampleImage.SampleType
+  package let sampleType: SampleType
   /// One for each channel.
   package let low, high: [Float]
 
-  package init(sampleType: SampleImage.SampleType, low: [Float], high: [Float]) {
+  package init(sampleType: SampleType, low: [Float], high: [Float]) {
     precondition(!low.isEmpty && low.count == high.count, "a pair for each channel")
     precondition(zip(low, high).allSatisfy { $0 < $1 }, "low is below high")
     channels = low.count
@@ -25,7 +25,7 @@ package struct PercentileNormalisation: Codable, Hashable, Sendable {
   package init(from decoder: any Decoder) throws {
     let values = try decoder.container(keyedBy: CodingKeys.self)
     channels = try values.decode(Int.self, forKey: .channels)
-    sampleType = try values.decode(SampleImage.SampleType.self, forKey: .sampleType)
+    sampleType = try values.decode(SampleType.self, forKey: .sampleType)
     low = try values.decode([Float].self, forKey: .low)
     high = try values.decode([Float].self, forKey: .high)
     guard channels > 0, low.count == channels, high.count == channels,
@@ -75,7 +75,7 @@ package struct PercentileNormalisation: Codable, Hashable, Sendable {
 package struct PercentileCounter: Sendable {
   private static let reservoirSize = 1 << 20
 
-  private let sampleType: SampleImage.SampleType
+  private let sampleType: SampleType
   private let channels: Int
   /// Of each channel, for integers: how often each value comes.
   private var counts: [[UInt64]]

@@ -4,20 +4,6 @@ import Imaging
 /// (x, y, c) is `samples[(y * width + x) * channels + c]`, in the units of the file until a
 /// `PercentileNormalisation` changes them.
 package struct SampleImage: Equatable, Sendable {
-  /// How the file stores a sample.
-  package enum SampleType: String, Codable, Sendable {
-    case uint8, uint16, float32
-
-    /// As said to users.
-    package var words: String {
-      switch self {
-      case .uint8: "8-bit"
-      case .uint16: "16-bit"
-      case .float32: "32-bit floating-point"
-      }
-    }
-  }
-
   package let width: Int
   package let height: Int
   /// One is grey, three are red, green, blue; any number where files are stacked.
@@ -56,10 +42,11 @@ extension SampleImage {
   /// - Throws: `FileError` with the path where the file is absent, damaged or of no format that is
   ///   read.
   package static func read(_ path: String) throws -> SampleImage {
-    let image = try ImageFile.read(path)
+    let reader = try ImageReader(path: path)
+    let image = try reader.image(as: Float.self)
     return SampleImage(
-      width: image.width, height: image.height, channels: image.channels, sampleType: .uint8,
-      samples: image.samples.map(Float.init))
+      width: image.width, height: image.height, channels: image.channels,
+      sampleType: reader.sampleType, samples: image.samples)
   }
 
   /// Reads files of one size as the channels of one image, in their order.

@@ -17,7 +17,7 @@ package enum OperationCases {
     matmul(extent) + dense(extent) + columnSums(extent) + loss(extent) + adam(extent)
       + gather(extent)
       + counting(extent) + fill(extent) + optimizer(extent) + balance(extent) + sparse(extent)
-      + codes(extent) + features(extent) + segmentation(extent)
+      + codes(extent) + convolution(extent) + features(extent) + segmentation(extent)
   }
 
   // MARK: Families

@@ -11,8 +11,8 @@ import Training
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measure matmul or training on a device.",
-    subcommands: [BenchMatmul.self, BenchTrain.self])
+    abstract: "Measure matmul, convolutions or training on a device.",
+    subcommands: [BenchMatmul.self, BenchConvolution.self, BenchTrain.self])
 }
 
 struct BenchMatmul: ParsableCommand {

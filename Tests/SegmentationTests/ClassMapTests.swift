@@ -7,7 +7,7 @@ import Testing
 struct ClassMapTests {
   private func label(
     _ values: [Float], width: Int, channels: Int = 1,
-    type: SampleImage.SampleType = .uint8
+    type: SampleType = .uint8
   ) -> SampleImage {
     SampleImage(
       width: width, height: values.count / width / channels, channels: channels, sampleType: type,

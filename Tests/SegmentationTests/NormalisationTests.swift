@@ -6,7 +6,7 @@ import Testing
 
 struct NormalisationTests {
   private func image(
-    _ samples: [Float], channels: Int = 1, type: SampleImage.SampleType = .uint8
+    _ samples: [Float], channels: Int = 1, type: SampleType = .uint8
   ) -> SampleImage {
     SampleImage(
       width: samples.count / channels, height: 1, channels: channels, sampleType: type,
@@ -23,8 +23,8 @@ struct NormalisationTests {
       Double(sorted[below]) + (place - Double(below)) * Double(sorted[above] - sorted[below]))
   }
 
-  @Test(arguments: [SampleImage.SampleType.uint8, .uint16, .float32])
-  func percentilesAreThoseOfTheSortedValues(_ type: SampleImage.SampleType) throws {
+  @Test(arguments: [SampleType.uint8, .uint16, .float32])
+  func percentilesAreThoseOfTheSortedValues(_ type: SampleType) throws {
     var random = SplitMix64(seed: 5)
     let limit: UInt64 = type == .uint8 ? 256 : 65536
     let values = (0..<3001).map { _ in Float(random.nextIndex(below: limit)) }

@@ -1,0 +1,475 @@
+// Convolutions for CPU devices. Append to activation.cl and tickets.cl.
+//
+// Images lie pixel by pixel, `pitch` floats apart, of which the first channels are the map's. H x W
+// x C is the larger image of a pair and H' x W' x O the smaller, as in the specification.
+//
+// A convolution and its adjoint are one kernel, `convolve`, over weights that `packTaps` has laid
+// out for it. Six pixels by sixteen channels are held in registers, and a source of zeros stands in
+// for pixels beyond the edge. So each result is one chain acc = fma(x, w, acc) over the taps, row by
+// row, and the channels within each, starting from 0 and padding included, wherever its pixel lies.
+//
+// The adjoint with stride s is s^2 convolutions without a stride, one for each phase (a mod s,
+// b mod s) of its output, with those taps, in reverse, that reach the phase.
+#pragma OPENCL FP_CONTRACT OFF
+
+#define EACH_LANE(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define LANES 6
+
+// Along one side, the taps of a phase: k = 0 ..< *taps reach the source at
+// step i + *start + k, and tap k is w's tap *last - k s (adjoint) or k.
+void phaseTaps(const int phase, const int kernelSide, const int stride, const int padding,
+               const int isAdjoint, int *taps, int *start, int *last) {
+  if (!isAdjoint) {
+    *taps = kernelSide;
+    *start = -padding;
+    *last = 0;
+    return;
+  }
+  const int first = (phase + padding) % stride;
+  *taps = first < kernelSide ? (kernelSide - 1 - first) / stride + 1 : 0;
+  *start = (phase + padding - first) / stride - (*taps - 1);
+  *last = first + (*taps - 1) * stride;
+}
+
+// packed[phase][block of 16 outputs][tap][input][16], zeros where there is no output or no tap, then
+// `sources` zeros; taps as many for each phase as phase 0 might have. A work-item for each tap, and
+// one for the zeros.
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void packTaps(global const float *restrict w, const uint wOffset, global float *restrict packed,
+              const uint packedOffset, const uint inputs, const uint outputs,
+              const int kernelHeight, const int kernelWidth, const int stride, const int padding,
+              const int isAdjoint) {
+  const int phaseSide = isAdjoint ? stride : 1;
+  const int tapRows = (kernelHeight - 1) / phaseSide + 1;
+  const int tapColumns = (kernelWidth - 1) / phaseSide + 1;
+  const uint sources = isAdjoint ? outputs : inputs;
+  const uint results = isAdjoint ? inputs : outputs;
+  const uint blocks = (results + 15) / 16;
+  const uint taps = tapRows * tapColumns;
+  const uint row = get_global_id(0);
+  global float *target = packed + packedOffset + (size_t)row * sources * 16;
+  if (row == phaseSide * phaseSide * blocks * taps) {
+    for (uint c = 0; c < sources; ++c) target[c] = 0;
+    return;
+  }
+  const int k = row % taps / tapColumns, l = row % taps % tapColumns;
+  const uint first = row / taps % blocks * 16;
+  const int phase = row / taps / blocks;
+  int rows, columns, start, lastRow, lastColumn;
+  phaseTaps(phase / phaseSide, kernelHeight, stride, padding, isAdjoint, &rows, &start, &lastRow);
+  phaseTaps(phase % phaseSide, kernelWidth, stride, padding, isAdjoint, &columns, &start,
+            &lastColumn);
+  // The taps of a phase lie side by side, however many there might have been.
+  const int tap = k * tapColumns + l;
+  const int u = tap / max(columns, 1), v = tap % max(columns, 1);
+  if (tap >= rows * columns) {
+    for (uint i = 0; i < sources * 16; ++i) target[i] = 0;
+    return;
+  }
+  const uint count = min(results - first, 16u);
+  w += wOffset;
+  if (isAdjoint) {
+    const int place = (lastRow - u * stride) * kernelWidth + lastColumn - v * stride;
+    global const float *source = w + ((size_t)place * inputs + first) * outputs;
+    for (uint c = 0; c < 16; ++c)
+      for (uint o = 0; o < sources; ++o)
+        target[(size_t)o * 16 + c] = c < count ? source[(size_t)c * outputs + o] : 0.0f;
+  } else {
+    global const float *source = w + (size_t)(u * kernelWidth + v) * inputs * outputs + first;
+    for (uint c = 0; c < sources; ++c)
+      for (uint o = 0; o < 16; ++o)
+        target[(size_t)c * 16 + o] = o < count ? source[(size_t)c * outputs + o] : 0.0f;
+  }
+}
+
+// One step of six chains of sixteen.
+#define MULTIPLY(i)                              \
+  {                                              \
+    const float8 value = (float8)(p##i[k]);      \
+    l##i = fma(value, low, l##i);                \
+    h##i = fma(value, high, h##i);               \
+  }
+
+// `count` steps along six pixels.
+#define MULTIPLY_RUN(count)                      \
+  {                                              \
+    uint k = 0;                                  \
+    do {                                         \
+      const float8 low = vload8(0, weight);      \
+      const float8 high = vload8(1, weight);     \
+      EACH_LANE(MULTIPLY)                        \
+      weight += 16;                              \
+    } while (++k != (count));                    \
+  }
+
+// Positions are drawn by ticket in blocks of POSITIONS of a phase, a multiple of LANES; all channels
+// of a block one after the other, sixteen at a time.
+#ifndef POSITIONS
+#define POSITIONS 96
+#endif
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void convolve(global const float *restrict x, const uint xOffset, const uint xPitch,
+              global const float *restrict packed, const uint packedOffset,
+              global const float *restrict bias, const uint biasOffset, const uint hasBias,
+              const int activation, global float *restrict y, const uint yOffset,
+              const uint yPitch, const uint batch, const int height, const int width,
+              const uint inputs, const int outputHeight, const int outputWidth,
+              const uint outputs, const int kernelHeight, const int kernelWidth, const int stride,
+              const int padding, const int isAdjoint, volatile global uint *tickets) {
+  // From here on "source" and "result" are what the kernel reads and writes, either way.
+  const int sourceHeight = isAdjoint ? outputHeight : height;
+  const int sourceWidth = isAdjoint ? outputWidth : width;
+  const int resultHeight = isAdjoint ? height : outputHeight;
+  const int resultWidth = isAdjoint ? width : outputWidth;
+  const uint sources = isAdjoint ? outputs : inputs;
+  const uint results = isAdjoint ? inputs : outputs;
+  const int phaseSide = isAdjoint ? stride : 1;
+  const int step = isAdjoint ? 1 : stride;
+  const uint tapCount =
+      (uint)((kernelHeight - 1) / phaseSide + 1) * ((kernelWidth - 1) / phaseSide + 1);
+  const uint blocks = (results + 15) / 16;
+  const uint most =
+      batch * ((resultHeight - 1) / phaseSide + 1) * ((resultWidth - 1) / phaseSide + 1);
+  const uint perPhase = (most + POSITIONS - 1) / POSITIONS;
+  x += xOffset;
+  y += yOffset;
+  packed += packedOffset;
+  bias += biasOffset;
+  global const float *zeros =
+      packed + (size_t)phaseSide * phaseSide * blocks * tapCount * sources * 16;
+
+  FOR_EACH_TICKET(ticket, perPhase * phaseSide * phaseSide) {
+    const int phase = ticket / perPhase;
+    const int phaseRow = phase / phaseSide, phaseColumn = phase % phaseSide;
+    const int rows = (resultHeight - phaseRow + phaseSide - 1) / phaseSide;
+    const int columns = (resultWidth - phaseColumn + phaseSide - 1) / phaseSide;
+    const uint first = ticket % perPhase * POSITIONS;
+    const uint end = min(first + POSITIONS, batch * rows * columns);
+    int taps, tapsAcross, top, left, unused;
+    phaseTaps(phaseRow, kernelHeight, stride, padding, isAdjoint, &taps, &top, &unused);
+    phaseTaps(phaseColumn, kernelWidth, stride, padding, isAdjoint, &tapsAcross, &left, &unused);
+
+    for (uint block = 0; block < blocks; ++block) {
+      const uint channel = block * 16;
+      const uint valid = min(results - channel, 16u);
+      global const float *weights =
+          packed + (size_t)(phase * blocks + block) * tapCount * sources * 16;
+      float8 biasLow = 0, biasHigh = 0;
+      if (hasBias) {
+        float padded[16];
+        for (uint o = 0; o < 16; ++o) padded[o] = o < valid ? bias[channel + o] : 0.0f;
+        biasLow = vload8(0, padded);
+        biasHigh = vload8(1, padded);
+      }
+      int j = first % columns;
+      int i = first / columns % rows;
+      uint n = first / columns / rows;
+
+      for (uint position = first; position < end; position += LANES) {
+#define CLEAR(i) float8 l##i = 0, h##i = 0;
+        EACH_LANE(CLEAR)
+        global const float *weight = weights;
+        const int a = step * i + top, b = step * j + left;
+        // The place of each lane's result, in pixels.
+        uint target[LANES];
+        if (j + LANES <= columns && a >= 0 && a + taps <= sourceHeight && b >= 0 &&
+            b + (LANES - 1) * step + tapsAcross <= sourceWidth) {
+          const uint row = (n * resultHeight + i * phaseSide + phaseRow) * resultWidth;
+          for (uint lane = 0; lane < LANES; ++lane)
+            target[lane] = row + (j + lane) * phaseSide + phaseColumn;
+          // Pixels without gaps: the taps of a row are one run.
+          const uint isDense = xPitch == sources;
+          const uint runs = isDense ? min(tapsAcross, 1) : tapsAcross;
+          const uint length = isDense ? tapsAcross * sources : sources;
+          global const float *line = x + ((size_t)(n * sourceHeight + a) * sourceWidth + b) * xPitch;
+          for (int u = 0; u < taps; ++u, line += (size_t)sourceWidth * xPitch) {
+            for (uint v = 0; v < runs; ++v) {
+#define PIXEL(i) global const float *p##i = line + (size_t)(v + i * step) * xPitch;
+              EACH_LANE(PIXEL)
+              MULTIPLY_RUN(length)
+            }
+          }
+        } else {
+          // Lanes past the end repeat the last.
+          int as[LANES], bs[LANES];
+          uint ns[LANES];
+          int jj = j, ii = i;
+          uint nn = n;
+          for (uint lane = 0; lane < LANES; ++lane) {
+            as[lane] = step * ii + top;
+            bs[lane] = step * jj + left;
+            ns[lane] = nn;
+            target[lane] = (nn * resultHeight + ii * phaseSide + phaseRow) * resultWidth +
+                           jj * phaseSide + phaseColumn;
+            if (position + lane + 1 < end && ++jj == columns) {
+              jj = 0;
+              if (++ii == rows) {
+                ii = 0;
+                ++nn;
+              }
+            }
+          }
+          for (int u = 0; u < taps; ++u) {
+            for (int v = 0; v < tapsAcross; ++v) {
+#define PIXEL_OR_ZEROS(i)                                                                  \
+  global const float *p##i =                                                               \
+      (uint)(as[i] + u) < (uint)sourceHeight && (uint)(bs[i] + v) < (uint)sourceWidth      \
+          ? x + ((size_t)(ns[i] * sourceHeight + as[i] + u) * sourceWidth + bs[i] + v) * xPitch \
+          : zeros;
+              EACH_LANE(PIXEL_OR_ZEROS)
+              MULTIPLY_RUN(sources)
+            }
+          }
+        }
+
+        float8 tile[2 * LANES];
+#define SPILL(i)                  \
+  tile[2 * i] = l##i + biasLow;   \
+  tile[2 * i + 1] = h##i + biasHigh;
+        EACH_LANE(SPILL)
+        activateAll_float8(tile, 2 * LANES, activation);
+        const uint lanes = min(end - position, (uint)LANES);
+        if (valid == 16) {
+          for (uint lane = 0; lane < lanes; ++lane) {
+            global float *result = y + (size_t)target[lane] * yPitch + channel;
+            vstore8(tile[2 * lane], 0, result);
+            vstore8(tile[2 * lane + 1], 1, result);
+          }
+        } else {
+          for (uint lane = 0; lane < lanes; ++lane) {
+            global float *result = y + (size_t)target[lane] * yPitch + channel;
+            const float *values = (const float *)(tile + 2 * lane);
+            for (uint o = 0; o < valid; ++o) result[o] = values[o];
+          }
+        }
+        j += LANES;
+        while (j >= columns) {
+          j -= columns;
+          if (++i == rows) {
+            i = 0;
+            ++n;
+          }
+        }
+      }
+    }
+  }
+  RETURN_TICKETS
+}
+
+// The gradient of the weights. For each band of rows of the output a product over its positions:
+// six rows (u, v, c) of the gradient by sixteen outputs in registers. A ticket is a band and a
+// block of sixteen outputs; what it leaves in `parts` [band][block][row][16], with the rows rounded
+// up to whole sixes, `addGradient` adds up over the bands, in order. The bands depend on the shape
+// alone, and so does every bit.
+//
+// Within a band the chains pass through memory after each CHUNK positions or so, which are few
+// enough that what they read stays in the first-level cache for all rows.
+#ifndef CHUNK
+#define CHUNK 192
+#endif
+
+#define GRADIENT_STEP(i)                         \
+  {                                              \
+    const float8 value = (float8)(p[place##i]);  \
+    l##i = fma(value, low, l##i);                \
+    h##i = fma(value, high, h##i);               \
+  }
+#define GRADIENT_STEP_INSIDE(i)                                                       \
+  {                                                                                   \
+    const float8 value = (float8)(j >= from##i && j < to##i ? p[place##i] : 0.0f);    \
+    l##i = fma(value, low, l##i);                                                     \
+    h##i = fma(value, high, h##i);                                                    \
+  }
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void gradientBands(global const float *restrict x, const uint xOffset, const uint xPitch,
+                   global const float *restrict g, const uint gOffset, const uint gPitch,
+                   global float *restrict parts, const uint partsOffset, const uint batch,
+                   const int height, const int width, const int inputs, const int outputHeight,
+                   const int outputWidth, const uint outputs, const int kernelHeight,
+                   const int kernelWidth, const int stride, const int padding,
+                   const uint bandRows, const uint bands, volatile global uint *tickets) {
+  const uint blocks = (outputs + 15) / 16;
+  const int rows = kernelHeight * kernelWidth * inputs;
+  const int paddedRows = (rows + LANES - 1) / LANES * LANES;
+  // A chunk is a part of one output row or several whole ones.
+  const uint lines = outputWidth >= CHUNK ? 1 : CHUNK / outputWidth;
+  const uint pieces = (outputWidth + CHUNK - 1) / CHUNK;
+  const int piece = (outputWidth + pieces - 1) / pieces;
+  x += xOffset;
+  g += gOffset;
+  parts += partsOffset;
+  float slopes[CHUNK * 16];
+
+  FOR_EACH_TICKET(ticket, bands * blocks) {
+    const uint band = ticket / blocks, block = ticket % blocks;
+    const uint channel = block * 16;
+    const uint valid = min(outputs - channel, 16u);
+    global float *sums = parts + (size_t)ticket * paddedRows * 16;
+    const uint bandEnd = min((band + 1) * bandRows, batch * outputHeight);
+    for (uint first = band * bandRows; first < bandEnd; first += lines) {
+      const uint last = min(first + lines, bandEnd);
+      for (int begin = 0; begin < outputWidth; begin += piece) {
+        const int end = min(begin + piece, outputWidth);
+        const uint across = end - begin;
+        // The slopes of the chunk side by side.
+        {
+          float *target = slopes;
+          for (uint line = first; line < last; ++line) {
+            global const float *source =
+                g + ((size_t)line * outputWidth + begin) * gPitch + channel;
+            if (valid == 16) {
+              for (uint k = 0; k < across; ++k, target += 16, source += gPitch) {
+                vstore8(vload8(0, source), 0, target);
+                vstore8(vload8(1, source), 1, target);
+              }
+            } else {
+              for (uint k = 0; k < across; ++k, target += 16, source += gPitch)
+                for (uint o = 0; o < 16; ++o) target[o] = o < valid ? source[o] : 0.0f;
+            }
+          }
+        }
+        const int isFirst = first == band * bandRows && begin == 0;
+        for (int row = 0; row < paddedRows; row += LANES) {
+          global float *sum = sums + (size_t)row * 16;
+          // Rows past the last repeat it.
+#define ROW_PLACE(i)                                                               \
+  const int row##i = min(row + i, rows - 1);                                       \
+  const int u##i = row##i / inputs / kernelWidth;                                  \
+  const int v##i = row##i / inputs % kernelWidth - padding;                        \
+  const long place##i = (long)(u##i * width + v##i) * xPitch + row##i % inputs;    \
+  const int low##i = max(begin, v##i < 0 ? (stride - 1 - v##i) / stride : 0);      \
+  const int high##i =                                                              \
+      min(end, width - 1 - v##i < 0 ? 0 : (width - 1 - v##i) / stride + 1);
+          EACH_LANE(ROW_PLACE)
+#define RESUME(i)                                                        \
+  float8 l##i = isFirst ? (float8)(0.0f) : vload8(2 * i, sum);           \
+  float8 h##i = isFirst ? (float8)(0.0f) : vload8(2 * i + 1, sum);
+          EACH_LANE(RESUME)
+          const float *slope = slopes;
+          for (uint line = first; line < last; ++line) {
+            const int a = stride * (int)(line % outputHeight) - padding;
+            global const float *p =
+                x + ((long)(line / outputHeight) * height + a) * width * xPitch;
+            // Where each row reads within the image, and where all do.
+#define SPAN(i)                                                          \
+  const int inside##i = a + u##i >= 0 && a + u##i < height;              \
+  const int from##i = inside##i ? low##i : end;                          \
+  const int to##i = inside##i ? max(high##i, low##i) : end;
+            EACH_LANE(SPAN)
+            const int some =
+                min(min(min(from0, from1), min(from2, from3)), min(from4, from5));
+            const int none = max(max(max(inside0 ? to0 : begin, inside1 ? to1 : begin),
+                                     max(inside2 ? to2 : begin, inside3 ? to3 : begin)),
+                                 max(inside4 ? to4 : begin, inside5 ? to5 : begin));
+            const int all =
+                max(max(max(from0, from1), max(from2, from3)), max(from4, from5));
+            const int stop = min(min(min(to0, to1), min(to2, to3)), min(to4, to5));
+            const float *const next = slope + across * 16;
+            const long pace = (long)stride * xPitch;
+            int j = min(some, end);
+            slope += (j - begin) * 16;
+            p += j * pace;
+            for (; j < none; ++j, p += pace, slope += 16) {
+              if (j >= all && j < stop) {
+                const float *const until = slope + (stop - j) * 16;
+                do {
+                  const float8 low = vload8(0, slope);
+                  const float8 high = vload8(1, slope);
+                  EACH_LANE(GRADIENT_STEP)
+                  p += pace;
+                  slope += 16;
+                } while (slope != until);
+                j = stop;
+                if (j >= none) break;
+              }
+              const float8 low = vload8(0, slope);
+              const float8 high = vload8(1, slope);
+              EACH_LANE(GRADIENT_STEP_INSIDE)
+            }
+            slope = next;
+          }
+#define REST(i)                     \
+  vstore8(l##i, 2 * i, sum);        \
+  vstore8(h##i, 2 * i + 1, sum);
+          EACH_LANE(REST)
+        }
+      }
+    }
+  }
+  RETURN_TICKETS
+}
+
+// dw = the sum over the bands, ascending, of their parts; six rows to a work-item.
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void addGradient(global const float *restrict parts, const uint partsOffset,
+                 global float *restrict dw, const uint dwOffset, const uint rows,
+                 const uint outputs, const uint bands) {
+  const uint blocks = (outputs + 15) / 16;
+  const uint paddedRows = (rows + LANES - 1) / LANES * LANES;
+  const uint first = get_global_id(0) * LANES;
+  parts += partsOffset;
+  dw += dwOffset;
+  for (uint block = 0; block < blocks; ++block) {
+    const uint valid = min(outputs - block * 16, 16u);
+    for (uint row = first; row < min(first + LANES, rows); ++row) {
+      float8 low = 0, high = 0;
+      for (uint band = 0; band < bands; ++band) {
+        global const float *part =
+            parts + ((size_t)(band * blocks + block) * paddedRows + row) * 16;
+        low += vload8(0, part);
+        high += vload8(1, part);
+      }
+      global float *target = dw + (size_t)row * outputs + block * 16;
+      if (valid == 16) {
+        vstore8(low, 0, target);
+        vstore8(high, 1, target);
+      } else {
+        float values[16];
+        vstore8(low, 0, values);
+        vstore8(high, 1, values);
+        for (uint o = 0; o < valid; ++o) target[o] = values[o];
+      }
+    }
+  }
+}
+
+// parts[band][channel] = the sums of a band of positions; a work-item for each band.
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void channelSums(global const float *restrict x, const uint xOffset, const uint xPitch,
+                 global float *restrict parts, const uint partsOffset, const uint positions,
+                 const uint channels, const uint bandPositions, const uint bands) {
+  const uint band = get_global_id(0);
+  const uint count = min(bandPositions, positions - band * bandPositions);
+  global const float *line = x + xOffset + (size_t)band * bandPositions * xPitch;
+  global float *target = parts + partsOffset + (size_t)band * channels;
+  uint c = 0;
+  for (; c + 16 <= channels; c += 16) {
+    float8 low = 0, high = 0;
+    global const float *pixel = line + c;
+    for (uint i = 0; i < count; ++i, pixel += xPitch) {
+      low += vload8(0, pixel);
+      high += vload8(1, pixel);
+    }
+    vstore8(low, 0, target + c);
+    vstore8(high, 1, target + c);
+  }
+  for (; c < channels; ++c) {
+    float sum = 0;
+    global const float *pixel = line + c;
+    for (uint i = 0; i < count; ++i, pixel += xPitch) sum += *pixel;
+    target[c] = sum;
+  }
+}
+
+// s_c = the sum over the bands, ascending; one work-item.
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void addBands(global const float *restrict parts, const uint partsOffset,
+              global float *restrict s, const uint sOffset, const uint count, const uint bands) {
+  parts += partsOffset;
+  s += sOffset;
+  for (uint c = 0; c < count; ++c) s[c] = parts[c];
+  for (uint band = 1; band < bands; ++band)
+    for (uint c = 0; c < count; ++c) s[c] += parts[(size_t)band * count + c];
+}
