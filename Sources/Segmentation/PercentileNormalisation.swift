@@ -40,11 +40,7 @@ package struct PercentileNormalisation: Codable, Hashable, Sendable {
   ///
   /// - Throws: `FileError` naming both kinds.
   package func check(_ image: SampleImage, path: String) throws {
-    guard image.channels == channels, image.sampleType == sampleType else {
-      let expected = "\(sampleType.words) images of \(channels) channel\(channels == 1 ? "" : "s")"
-      throw FileError(
-        path: path, reason: "\(image.shapeDescription), but the model takes \(expected)")
-    }
+    try check(channels: image.channels, sampleType: image.sampleType, path: path)
   }
 
   /// Changes samples in place, channels interleaved. NaN becomes the lower limit.

@@ -33,6 +33,13 @@ package enum SegmentationPicture {
     return Image(width: image.width, height: image.height, channels: kept, samples: samples)
   }
 
+  /// A map of numbers from 0 to 1.
+  package static func map(_ values: [Float], width: Int, height: Int, title: String) -> Image {
+    Image(
+      width: width, height: height, channels: 1,
+      samples: values.map { $0 >= 1 ? 255 : $0 > 0 ? UInt8((255 * $0).rounded()) : 0 })
+  }
+
   package static func comparison(
     _ image: SampleImage, truth: [UInt8]?, prediction: Prediction, classes: ClassMap,
     normalisation: PercentileNormalisation
