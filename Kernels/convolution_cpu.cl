@@ -275,11 +275,21 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
     l##i = fma(value, low, l##i);                \
     h##i = fma(value, high, h##i);               \
   }
-#define GRADIENT_STEP_INSIDE(i)                                                       \
-  {                                                                                   \
-    const float8 value = (float8)(j >= from##i && j < to##i ? p[place##i] : 0.0f);    \
-    l##i = fma(value, low, l##i);                                                     \
-    h##i = fma(value, high, h##i);                                                    \
+// A step where not all rows read within the image: zeros stand in.
+#define GUARDED_STEP(i)                                                                 \
+  {                                                                                     \
+    const int isInside = isInLine##i && j >= from##i && j < to##i;                       \
+    const float8 value = (float8)(isInside ? p[place##i] : 0.0f);                       \
+    l##i = fma(value, low, l##i);                                                       \
+    h##i = fma(value, high, h##i);                                                      \
+  }
+#define GUARDED_STEPS(last)                      \
+  for (; j < (last); ++j) {                      \
+    const float8 low = vload8(0, slope);         \
+    const float8 high = vload8(1, slope);        \
+    EACH_LANE(GUARDED_STEP)                      \
+    p += pace;                                   \
+    slope += 16;                                 \
   }
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
@@ -331,64 +341,62 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
           }
         }
         const int isFirst = first == band * bandRows && begin == 0;
+        // The row that is next: its tap and channel, and the columns j where it reads the image.
+        int u = 0, v = 0, c = 0, from = 0, to = 0, known = -1;
         for (int row = 0; row < paddedRows; row += LANES) {
           global float *sum = sums + (size_t)row * 16;
           // Rows past the last repeat it.
 #define ROW_PLACE(i)                                                               \
-  const int row##i = min(row + i, rows - 1);                                       \
-  const int u##i = row##i / inputs / kernelWidth;                                  \
-  const int v##i = row##i / inputs % kernelWidth - padding;                        \
-  const long place##i = (long)(u##i * width + v##i) * xPitch + row##i % inputs;    \
-  const int low##i = max(begin, v##i < 0 ? (stride - 1 - v##i) / stride : 0);      \
-  const int high##i =                                                              \
-      min(end, width - 1 - v##i < 0 ? 0 : (width - 1 - v##i) / stride + 1);
+  if (v != known) {                                                                \
+    const int shift = padding - v;                                                 \
+    from = max(begin, shift > 0 ? (shift + stride - 1) / stride : 0);              \
+    to = width + shift > 0 ? min(end, (width + shift - 1) / stride + 1) : 0;       \
+    known = v;                                                                     \
+  }                                                                                \
+  const int u##i = u, from##i = from, to##i = to;                                  \
+  const long place##i = (long)(u * width + v - padding) * xPitch + c;              \
+  if (row + i + 1 < rows && ++c == inputs) {                                       \
+    c = 0;                                                                         \
+    if (++v == kernelWidth) {                                                      \
+      v = 0;                                                                       \
+      ++u;                                                                         \
+    }                                                                              \
+  }
           EACH_LANE(ROW_PLACE)
+          const int some = min(min(min(from0, from1), min(from2, from3)), min(from4, from5));
+          const int all = max(max(max(from0, from1), max(from2, from3)), max(from4, from5));
+          const int stop = min(min(min(to0, to1), min(to2, to3)), min(to4, to5));
+          const int none = max(max(max(to0, to1), max(to2, to3)), max(to4, to5));
 #define RESUME(i)                                                        \
   float8 l##i = isFirst ? (float8)(0.0f) : vload8(2 * i, sum);           \
   float8 h##i = isFirst ? (float8)(0.0f) : vload8(2 * i + 1, sum);
           EACH_LANE(RESUME)
-          const float *slope = slopes;
-          for (uint line = first; line < last; ++line) {
+          const float *lineSlopes = slopes;
+          for (uint line = first; line < last; ++line, lineSlopes += across * 16) {
             const int a = stride * (int)(line % outputHeight) - padding;
-            global const float *p =
-                x + ((long)(line / outputHeight) * height + a) * width * xPitch;
-            // Where each row reads within the image, and where all do.
-#define SPAN(i)                                                          \
-  const int inside##i = a + u##i >= 0 && a + u##i < height;              \
-  const int from##i = inside##i ? low##i : end;                          \
-  const int to##i = inside##i ? max(high##i, low##i) : end;
-            EACH_LANE(SPAN)
-            const int some =
-                min(min(min(from0, from1), min(from2, from3)), min(from4, from5));
-            const int none = max(max(max(inside0 ? to0 : begin, inside1 ? to1 : begin),
-                                     max(inside2 ? to2 : begin, inside3 ? to3 : begin)),
-                                 max(inside4 ? to4 : begin, inside5 ? to5 : begin));
-            const int all =
-                max(max(max(from0, from1), max(from2, from3)), max(from4, from5));
-            const int stop = min(min(min(to0, to1), min(to2, to3)), min(to4, to5));
-            const float *const next = slope + across * 16;
+            // Taps of a row further down are those of later lanes.
+            if (a + u5 < 0 || a + u0 >= height || some >= none) continue;
+            const int isWhole = a + u0 >= 0 && a + u5 < height;
+#define IN_LINE(i) const int isInLine##i = a + u##i >= 0 && a + u##i < height;
+            EACH_LANE(IN_LINE)
             const long pace = (long)stride * xPitch;
-            int j = min(some, end);
-            slope += (j - begin) * 16;
-            p += j * pace;
-            for (; j < none; ++j, p += pace, slope += 16) {
-              if (j >= all && j < stop) {
-                const float *const until = slope + (stop - j) * 16;
-                do {
-                  const float8 low = vload8(0, slope);
-                  const float8 high = vload8(1, slope);
-                  EACH_LANE(GRADIENT_STEP)
-                  p += pace;
-                  slope += 16;
-                } while (slope != until);
-                j = stop;
-                if (j >= none) break;
-              }
-              const float8 low = vload8(0, slope);
-              const float8 high = vload8(1, slope);
-              EACH_LANE(GRADIENT_STEP_INSIDE)
+            global const float *p =
+                x + ((long)(line / outputHeight) * height + a) * width * xPitch + some * pace;
+            const float *slope = lineSlopes + (some - begin) * 16;
+            int j = some;
+            GUARDED_STEPS(isWhole ? min(all, none) : none)
+            if (j < stop) {
+              const float *const until = slope + (stop - j) * 16;
+              do {
+                const float8 low = vload8(0, slope);
+                const float8 high = vload8(1, slope);
+                EACH_LANE(GRADIENT_STEP)
+                p += pace;
+                slope += 16;
+              } while (slope != until);
+              j = stop;
             }
-            slope = next;
+            GUARDED_STEPS(none)
           }
 #define REST(i)                     \
   vstore8(l##i, 2 * i, sum);        \

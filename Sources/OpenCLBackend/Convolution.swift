@@ -10,7 +10,7 @@ extension OpenCLBackend {
     precondition(bias.map { $0.count == shape.outputs } ?? true, "a bias for each output")
     guard y.positions > 0 else { return }
     if family == .cpu { return try convolve(x, w, bias, activation, y, shape, isAdjoint: false) }
-    let kernel = try library.kernel("convolution", from: .convolutionGPU)
+    let kernel = try convolutionKernel("convolution")
     var arguments = Arguments(kernel)
     try arguments.add(x, w, bias, activation, y, shape)
     try launchPixels(
@@ -27,7 +27,7 @@ extension OpenCLBackend {
     if family == .cpu { return try convolve(x, w, bias, activation, y, shape, isAdjoint: true) }
     // So that neighbouring work-items read neighbouring weights.
     let transposed = try scratch.floats(w.count, in: context)
-    let exchange = try library.kernel("transposeTaps", from: .convolutionGPU)
+    let exchange = try convolutionKernel("transposeTaps")
     var arguments = Arguments(exchange)
     try arguments.add(w)
     try arguments.add(transposed)
@@ -38,7 +38,7 @@ extension OpenCLBackend {
       exchange, as: exchange.name, channels: shape.inputs,
       positions: geometry.taps * shape.outputs)
 
-    let kernel = try library.kernel("transposedConvolution", from: .convolutionGPU)
+    let kernel = try convolutionKernel("transposedConvolution")
     arguments = Arguments(kernel)
     try arguments.add(x, transposed, bias, activation, y, shape)
     try launchPixels(
@@ -60,7 +60,7 @@ extension OpenCLBackend {
     if family == .cpu { return try gradientByBands(x, g, shape, bandRows, bands, into: dw) }
 
     let parts = bands == 1 ? dw : try scratch.floats(bands * dw.count, in: context)
-    let kernel = try library.kernel("convolutionGradient", from: .convolutionGPU)
+    let kernel = try convolutionKernel("convolutionGradient")
     var arguments = Arguments(kernel)
     try arguments.add(x)
     try arguments.add(g)
@@ -80,7 +80,7 @@ extension OpenCLBackend {
     let bandPositions = max(1024, (x.positions + 63) / 64)
     let bands = (x.positions + bandPositions - 1) / bandPositions
     let parts = bands == 1 ? s : try scratch.floats(bands * s.count, in: context)
-    let kernel = try library.kernel("channelSums", from: source)
+    let kernel = try convolutionKernel("channelSums")
     var arguments = Arguments(kernel)
     try arguments.add(x)
     try arguments.add(parts)
@@ -98,12 +98,18 @@ extension OpenCLBackend {
 
   // MARK: Both layouts
 
-  private var source: KernelSource { family == .cpu ? .convolutionCPU : .convolutionGPU }
+  private func convolutionKernel(_ name: String) throws -> Kernel {
+    family == .cpu
+      ? try library.kernel(
+        name, from: .convolutionCPU,
+        ["POSITIONS": Macro.positions, "CHUNK": Macro.chunk])
+      : try library.kernel(name, from: .convolutionGPU)
+  }
 
   /// The sums of the bands, which are `result` itself where there is one band.
   private func addBands(_ parts: Floats, _ bands: Int, into result: Floats) throws {
     guard bands > 1 else { return }
-    let kernel = try library.kernel("addBands", from: source)
+    let kernel = try convolutionKernel("addBands")
     var arguments = Arguments(kernel)
     try arguments.add(parts)
     try arguments.add(result)
@@ -133,7 +139,9 @@ extension OpenCLBackend {
   private enum Macro {
     /// Positions of a block, a multiple of the lanes.
     static let positions = 96
-    /// Rows of a gradient in registers.
+    /// Positions of a gradient's chunk.
+    static let chunk = 192
+    /// Pixels, or rows of a gradient, in registers: as the kernels spell them out.
     static let lanes = 6
     /// Channels in registers.
     static let channels = 16
@@ -153,7 +161,7 @@ extension OpenCLBackend {
     let rows =
       side * side * ((y.channels + Macro.channels - 1) / Macro.channels) * tapRows * tapColumns
     let packed = try scratch.floats((rows * Macro.channels + 1) * x.channels, in: context)
-    let pack = try library.kernel("packTaps", from: .convolutionCPU)
+    let pack = try convolutionKernel("packTaps")
     var arguments = Arguments(pack)
     try arguments.add(w)
     try arguments.add(packed)
@@ -166,8 +174,7 @@ extension OpenCLBackend {
     try arguments.add(isAdjoint ? 1 : 0)
     try launch(pack, as: pack.name, global: (rows + 1, 1), local: (1, 1))
 
-    let kernel = try library.kernel(
-      "convolve", from: .convolutionCPU, ["POSITIONS": Macro.positions])
+    let kernel = try convolutionKernel("convolve")
     arguments = Arguments(kernel)
     try arguments.add(x, packed, bias, activation, y, shape)
     try arguments.add(isAdjoint ? 1 : 0)
@@ -187,7 +194,7 @@ extension OpenCLBackend {
     let blocks = (shape.outputs + Macro.channels - 1) / Macro.channels
     let parts = try scratch.floats(
       bands * blocks * groups * Macro.lanes * Macro.channels, in: context)
-    let kernel = try library.kernel("gradientBands", from: .convolutionCPU)
+    let kernel = try convolutionKernel("gradientBands")
     var arguments = Arguments(kernel)
     try arguments.add(x)
     try arguments.add(g)
@@ -198,7 +205,7 @@ extension OpenCLBackend {
     try launchByTicket(
       kernel, &arguments, as: "convolutionGradient \(shape)", blocks: bands * blocks)
 
-    let add = try library.kernel("addGradient", from: .convolutionCPU)
+    let add = try convolutionKernel("addGradient")
     arguments = Arguments(add)
     try arguments.add(parts)
     try arguments.add(dw)
