@@ -78,7 +78,8 @@ let package = Package(
       dependencies: [
         "Compute", "Verification", "RandomNumbers", "ReferenceBackend", "OpenCLBackend",
         "OpenCLRuntime",
-      ]),
+      ],
+      exclude: ["Fixtures"]),
     .testTarget(name: "ImagingTests", dependencies: ["Imaging"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging", "RandomNumbers"]),
     .testTarget(
