@@ -13,7 +13,7 @@ export SWIFT
 SPARROW := .build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench bench-codes conformance format lint clean
+.PHONY: help setup build demo demo-segment test bench bench-codes bench-segment conformance format lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ build: setup ## build for release: .build/release/sparrow
 demo: build ## train on glyphs drawn by the program itself, evaluate, show where the picture is
 	@Scripts/demo.sh $(SPARROW) "$(strip $(DEMO_EPOCHS))" "$(strip $(DEVICE))"
 
+demo-segment: build ## draw cells, pretrain, train on two labelled images, segment and score others
+	@Scripts/demo-segment.sh $(SPARROW) "$(strip $(DEVICE))"
+
 test: setup lint ## run every test; an absent OpenCL device is a failure
 	@Scripts/test.sh $(SPARROW)
 
@@ -35,6 +38,9 @@ bench: build ## measure training and matmul beside other systems, into Benchmark
 
 bench-codes: build ## measure sparse codes: quality, targets, speed (see Benchmarks/codes.py --help)
 	python3 Benchmarks/codes.py $(BENCH)
+
+bench-segment: build ## measure segmentation with few labels (see Benchmarks/segment.py --help)
+	python3 Benchmarks/segment.py $(BENCH)
 
 conformance: build ## check every operation on PoCL, Intel's CPU runtime and Oclgrind
 	Scripts/conformance.sh $(CONFORMANCE)

@@ -88,7 +88,8 @@ let package = Package(
       dependencies: [
         "Compute", "Verification", "RandomNumbers", "ReferenceBackend", "OpenCLBackend",
         "OpenCLRuntime",
-      ]),
+      ],
+      exclude: ["Fixtures"]),
     .testTarget(name: "ImagingTests", dependencies: ["Imaging"], exclude: ["Fixtures"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging", "RandomNumbers"]),
     .testTarget(
@@ -102,7 +103,10 @@ let package = Package(
       exclude: ["Fixtures"]),
     .testTarget(
       name: "SegmentationTests",
-      dependencies: ["Compute", "Imaging", "RandomNumbers", "Segmentation"]),
+      dependencies: [
+        "Compute", "Imaging", "Networks", "OpenCLBackend", "OpenCLRuntime", "RandomNumbers",
+        "ReferenceBackend", "Segmentation", "Training",
+      ]),
     .testTarget(
       name: "CommandLineTests", dependencies: ["sparrow", "Datasets", "Imaging", "Training"]),
   ],

@@ -56,9 +56,12 @@ extension SegmentationReport {
   /// `images`, in which each image has the same figures and its `name`. The figures of classes are
   /// objects by the classes' names. What has no value, such as the IoU of a class that is nowhere,
   /// is null.
-  package func json() throws -> Data {
+  ///
+  /// - Parameter secondsPerImage: becomes `seconds_per_image` where it is known.
+  package func json(secondsPerImage: Double? = nil) throws -> Data {
     var object = figures(of: overall)
     object["classes"] = classes
+    if let secondsPerImage { object["seconds_per_image"] = secondsPerImage }
     object["images"] = images.map { scores in
       figures(of: scores).merging(["name": scores.name]) { first, _ in first }
     }

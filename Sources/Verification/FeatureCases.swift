@@ -13,6 +13,7 @@ extension OperationCases {
       MapExtents(batch: 3, height: 3, width: 7, channels: 17, pitch: 21, channelOffset: 1),
       MapExtents(batch: 1, height: 8, width: 8, channels: 3, pitch: 4),
       MapExtents(batch: 1, height: 6, width: 7, channels: 33),
+      MapExtents(batch: 1, height: 6, width: 7, channels: 127, pitch: 129, channelOffset: 1),
     ]
     if extent == .full {
       maps += [
@@ -24,7 +25,7 @@ extension OperationCases {
         MapExtents(batch: 2, height: 24, width: 23, channels: 127),
         MapExtents(batch: 3, height: 65, width: 63, channels: 1),
         MapExtents(batch: 2, height: 96, width: 96, channels: 16, pitch: 32, channelOffset: 16),
-        MapExtents(batch: 2, height: 192, width: 192, channels: 16),
+        MapExtents(batch: 1, height: 192, width: 192, channels: 16),
       ]
     }
     return maps.flatMap { map -> [any OperationCase] in

@@ -2,19 +2,18 @@ import Compute
 
 extension OperationCases {
   static func segmentation(_ extent: Extent) -> [any OperationCase] {
-    var sizes = [(1, 2), (7, 3), (9, 2), (33, 5), (17, 17)]
+    var sizes = [(1, 2), (7, 3), (9, 2), (33, 5), (17, 17), (1025, 2)]
     if extent == .full {
       sizes += [
-        (8, 4), (1023, 3), (1025, 2), (4099, 5), (2048, 17), (70, 255), (36_864, 2), (530_001, 2),
+        (8, 4), (1023, 3), (1033, 4), (4099, 5), (2048, 17), (70, 255), (530_001, 2),
       ]
     }
     let rows = sizes.flatMap { positions, classes -> [any OperationCase] in
-      // Of many positions one case each.
+      // Of many positions one case.
       guard positions < 10_000 else {
         return [
-          SoftmaxCase(positions: positions, classes: classes, inputs: .large, inPlace: false),
           SegmentationLossCase(
-            positions: positions, classes: classes, course: .mixed, inPlace: true),
+            positions: positions, classes: classes, course: .mixed, inPlace: true)
         ]
       }
       return SoftmaxCase.Inputs.allCases.flatMap { inputs in

@@ -14,6 +14,6 @@ struct Segment: ParsableCommand {
       """,
     subcommands: [
       SegmentPretrain.self, SegmentTrain.self, SegmentPredict.self, SegmentEvaluate.self,
-      SegmentCompare.self, SegmentCluster.self,
+      SegmentCompare.self, SegmentCluster.self, SegmentDraw.self,
     ])
 }

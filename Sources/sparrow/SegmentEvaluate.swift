@@ -136,9 +136,14 @@ struct SegmentEvaluate: ParsableCommand {
     }
     if let csv { try AtomicFile.write([UInt8](result.report.csv().utf8), to: csv) }
     if json.isOn {
-      try Console.result(String(decoding: result.report.json(), as: UTF8.self))
+      try Console.result(
+        String(
+          decoding: result.report.json(secondsPerImage: result.medianSeconds), as: UTF8.self))
     } else {
       try Console.result(result.report.table())
+      if let seconds = result.medianSeconds {
+        Console.note("Segmented in \(significant(seconds, 3)) s an image (median)")
+      }
     }
     try sparrow.report(result.failures)
   }
@@ -146,6 +151,12 @@ struct SegmentEvaluate: ParsableCommand {
   private struct Result {
     var report: SegmentationReport
     var failures: [FileError] = []
+    /// Of each image's prediction, reading and scoring left out.
+    var seconds: [Double] = []
+
+    var medianSeconds: Double? {
+      seconds.isEmpty ? nil : seconds.sorted()[seconds.count / 2]
+    }
 
     func checked() throws -> Result {
       guard !report.images.isEmpty else {
@@ -188,7 +199,9 @@ struct SegmentEvaluate: ParsableCommand {
         do {
           let truth = try pair.read(classes: classes)
           try model.description.normalisation.check(truth.image, path: pair.image.paths[0])
+          let start = ContinuousClock.now
           let prediction = try predictor.predict(truth.image)
+          result.seconds.append(start.secondsSince())
           result.report.add(
             truth.name, prediction: prediction.labels, truth: truth.labels ?? [],
             width: truth.image.width, height: truth.image.height)

@@ -1,0 +1,232 @@
+"""Measures segmentation with few labels: ISBI 2012 membranes, BBBC039 nuclei, speed and memory.
+
+ISBI: trained on N of the slices 0-19, tested on 20-29, our own split. Everything is done by the tool;
+a front end is pretrained once on the unlabelled training images. The results go into
+Benchmarks/results/segment-<date>.md and everything measured into the .json beside it, after each run:
+a measurement that is cut off keeps what it has.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+
+from run import ROOT, SCRIPTS, json_object, machine, measured, say
+
+PARTS = ["speed", "isbi", "isbi20", "bbbc039", "pretraining", "large"]
+CLASSES = {"isbi2012": "membrane=0,cell=255", "bbbc039": "background=0,nucleus=1"}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "data",
+                        help="the folder with isbi2012 and bbbc039 (default: %(default)s)")
+    parser.add_argument("--sparrow", type=Path, default=ROOT / ".build" / "release" / "sparrow")
+    parser.add_argument("--device", default="auto", help="default: %(default)s")
+    parser.add_argument("--seeds", default="1,2,3", help="default: %(default)s")
+    parser.add_argument("--labels", default="1,2,5,20", help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=200,
+                        help="of each run of the comparison with scratch (default: %(default)s)")
+    parser.add_argument("--only", default=",".join(PARTS), help="default: %(default)s")
+    parser.add_argument("--torch", type=Path, help="a Python with torch, to compare with")
+    parser.add_argument("--front", type=Path, help="a pretrained front end for ISBI, if there is one")
+    parser.add_argument("--output", type=Path, default=ROOT / "Benchmarks" / "results")
+    options = parser.parse_args()
+    options.seeds = [int(seed) for seed in options.seeds.split(",")]
+    options.labels = [int(count) for count in options.labels.split(",")]
+    options.only = options.only.split(",")
+    for name in options.only:
+        if name not in PARTS:
+            parser.error(f"--only: '{name}' is none of {', '.join(PARTS)}")
+    if not os.access(options.sparrow, os.X_OK):
+        parser.error(f"{options.sparrow} is not built; run 'make build'")
+    return options
+
+
+class Bench:
+    def __init__(self, options, scratch):
+        self.options = options
+        self.scratch = Path(scratch)
+        self.results = {"machine": machine(), "runs": []}
+        self.lines = []
+        self.count = 0
+        day = datetime.date.today().isoformat()
+        self.path = options.output / f"segment-{day}"
+
+    def save(self):
+        self.options.output.mkdir(parents=True, exist_ok=True)
+        self.path.with_suffix(".json").write_text(json.dumps(self.results, indent=1) + "\n")
+        text = "\n".join(["# Segmentation with few labels", "", str(self.results["machine"]), "",
+                          *self.lines]) + "\n"
+        self.path.with_suffix(".md").write_text(text)
+
+    def say(self, *lines):
+        self.lines += lines
+        self.save()
+
+    def tool(self, *arguments):
+        return measured([self.options.sparrow, "segment", *map(str, arguments)])
+
+    def folder(self):
+        self.count += 1
+        return self.scratch / f"run{self.count}"
+
+    def front(self, data, minutes):
+        if self.options.front and data == "isbi2012":
+            return self.options.front
+        path = self.folder()
+        _, wall, memory = self.tool(
+            "pretrain", "--images", self.options.data / data / "train" / "images", "--minutes",
+            minutes, "--device", self.options.device, "--output", path)
+        self.results.setdefault("pretraining", []).append(
+            {"data": data, "wall_seconds": wall, "peak_memory_mb": memory})
+        self.say(f"Pretrained on {data}'s unlabelled training images in {wall / 60:.1f} min.", "")
+        return path
+
+    def train(self, data, count, seed, *arguments, front=None):
+        """One training and its figures on the test images."""
+        source = self.options.data / data
+        path = self.folder()
+        pretrained = ["--pretrained", front] if front else []
+        _, wall, memory = self.tool(
+            "train", "--images", source / "train" / "images", "--labels",
+            source / "train" / "labels", "--classes", CLASSES[data], "--limit", count, "--seed",
+            seed, "--device", self.options.device, "--output", path, *pretrained, *arguments)
+        report = json_object(self.tool(
+            "evaluate", "--model", path, "--images", source / "test" / "images", "--labels",
+            source / "test" / "labels", "--device", self.options.device, "--json")[0])
+        with open(path / "metrics.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        pairs = list(zip(rows, rows[1:]))
+        steps = [(float(b["seconds"]) - float(a["seconds"])) / (int(b["step"]) - int(a["step"]))
+                 for a, b in pairs]
+        result = {
+            "data": data, "labelled": count, "seed": seed, "pretrained": bool(front),
+            "arguments": " ".join(map(str, arguments)), "steps": int(rows[-1]["step"]),
+            "wall_seconds": wall, "peak_memory_mb": memory,
+            "train_seconds": float(rows[-1]["seconds"]),
+            "step_seconds": statistics.median(steps) if steps else None,
+            "miou": report["miou"], "iou": report["iou"], "accuracy": report["accuracy"],
+            "boundary_f": report["mean_boundary_f"],
+            "seconds_per_image": report.get("seconds_per_image")}
+        self.results["runs"].append(result)
+        self.save()
+        say(f"{data}, N={count}, seed {seed}, {'pretrained' if front else 'scratch'}: "
+            f"mIoU {report['miou']:.4f} after {result['steps']} steps, {wall:.0f} s")
+        return result
+
+
+def row(cells):
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def spread(values):
+    mean = statistics.mean(values)
+    deviation = statistics.stdev(values) if len(values) > 1 else 0
+    return f"{mean:.4f} +- {deviation:.4f}"
+
+
+def quality(bench, title, data, count, seeds, front, *arguments, limit, key):
+    runs = [bench.train(data, count, seed, *arguments, front=front) for seed in seeds]
+    values = [key(run) for run in runs]
+    kept = "yes" if statistics.mean(values) >= limit else "NO"
+    bench.say(row([
+        title, ", ".join(f"{value:.4f}" for value in values), f"{statistics.mean(values):.4f}",
+        limit, kept, f"{runs[0]['steps']}", f"{max(run['train_seconds'] for run in runs):.0f} s"]))
+
+
+QUALITY = ["## Few labels", "",
+           row(["", "each seed", "mean", "wanted", "kept", "steps", "training"]),
+           "|---|---|---|---|---|---|---|"]
+
+
+def comparison(bench, front):
+    options = bench.options
+    bench.say("", f"## Pretrained against scratch, {options.steps} steps, mIoU", "",
+              row(["labelled slices", "pretrained", "scratch"]), "|---|---|---|")
+    for count in options.labels:
+        cells = []
+        for start in (front, None):
+            runs = [bench.train("isbi2012", count, seed, "--steps", options.steps, front=start)
+                    for seed in options.seeds]
+            cells.append(spread([run["miou"] for run in runs]))
+        bench.say(row([count, *cells]))
+
+
+def speed(bench):
+    options = bench.options
+    ours, theirs = [], []
+    for _ in range(3):
+        run = bench.train("isbi2012", 1, 1, "--steps", 40, "--code", "relu")
+        ours.append((run["step_seconds"], run["seconds_per_image"]))
+        if options.torch:
+            theirs.append(json_object(measured(
+                [options.torch, SCRIPTS / "torch_unet.py"])[0]))
+    bench.results["speed"] = {"sparrow": ours, "torch": theirs}
+    lines = ["", "## Speed, alternating rounds", "",
+             row(["", "step of 4 crops of 192x192", "512x512 image"]), "|---|---|---|",
+             row(["Sparrow", ", ".join(f"{a:.3f} s" for a, _ in ours),
+                  ", ".join(f"{b:.3f} s" for _, b in ours)])]
+    if theirs:
+        lines.append(row([
+            theirs[0]["system"], ", ".join(f"{t['step_seconds']:.3f} s" for t in theirs),
+            ", ".join(f"{t['predict_seconds']:.3f} s" for t in theirs)]))
+        ratios = [t["step_seconds"] / a for (a, _), t in zip(ours, theirs)]
+        lines.append("")
+        lines.append("A step takes PyTorch " + ", ".join(f"{r:.2f}" for r in ratios)
+                     + " times as long.")
+    bench.say(*lines, "")
+
+
+def large(bench, model):
+    """A 20000 x 20000 16-bit TIFF, made of drawn cells side by side."""
+    script = Path(__file__).with_name("large_tiff.py")
+    path = bench.scratch / "large.tif"
+    subprocess.run(["python3", script, path, "20000"], check=True)
+    _, wall, memory = bench.tool(
+        "predict", "--model", model, "--images", path, "--output", bench.folder(), "--device",
+        bench.options.device)
+    bench.results["large"] = {"wall_seconds": wall, "peak_memory_mb": memory}
+    bench.say("", f"A 20000 x 20000 8-bit TIFF: {wall / 60:.1f} min, {memory:.0f} MB at most.")
+
+
+def main():
+    options = parse_arguments()
+    with tempfile.TemporaryDirectory(prefix="sparrow-bench-") as scratch:
+        bench = Bench(options, scratch)
+        if "speed" in options.only:
+            speed(bench)
+        front = None
+        if {"isbi", "isbi20", "pretraining"} & set(options.only):
+            front = bench.front("isbi2012", 6)
+        if {"isbi", "isbi20", "bbbc039"} & set(options.only):
+            bench.say(*QUALITY)
+        if "isbi" in options.only:
+            quality(bench, "ISBI, one slice, 4 minutes, mIoU", "isbi2012", 1, options.seeds, front,
+                    "--minutes", 4, limit=0.79, key=lambda run: run["miou"])
+        if "isbi20" in options.only:
+            quality(bench, "ISBI, 20 slices, 12 minutes, mIoU", "isbi2012", 20, options.seeds[:1],
+                    front, "--minutes", 12, limit=0.80, key=lambda run: run["miou"])
+        if "bbbc039" in options.only:
+            quality(bench, "BBBC039, one image, 3 minutes, IoU of nuclei", "bbbc039", 1,
+                    options.seeds, None, "--minutes", 3, limit=0.94,
+                    key=lambda run: run["iou"]["nucleus"])
+        if "pretraining" in options.only:
+            comparison(bench, front)
+        if "large" in options.only:
+            path = bench.folder()
+            bench.tool("draw", "--count", 2, "--output", path)
+            model = bench.folder()
+            bench.tool("train", "--images", path / "images", "--labels", path / "labels",
+                       "--steps", 20, "--output", model)
+            large(bench, model)
+        say(f"written to {bench.path}.md")
+
+
+main()

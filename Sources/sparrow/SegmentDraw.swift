@@ -1,0 +1,53 @@
+import ArgumentParser
+import Foundation
+import Imaging
+import Segmentation
+
+struct SegmentDraw: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "draw",
+    abstract: "Draw microscope-like images of cells with their masks, to try things on.",
+    discussion: """
+      The output folder receives images/ and labels/, in which cytoplasm is 0, membrane 128 and \
+      nucleus 255. The same seed draws the same images.
+
+      Example:
+        sparrow segment draw --count 12 --output cells
+        sparrow segment train --images cells/images --labels cells/labels --limit 2 \\
+          --classes cytoplasm=0,membrane=128,nucleus=255 --steps 100 --output runs/cells
+      """)
+
+  @Option(parsing: .unconditional, help: "How many images.") var count = 12
+  @Option(parsing: .unconditional, help: "Their height and width in pixels.") var size = 256
+  @Option(parsing: .unconditional, help: "The seed.") var seed: UInt64 = 0
+  @Option(
+    help: ArgumentHelp("The folder to write; made where absent.", valueName: "folder"),
+    completion: .directory)
+  var output: String
+
+  func validate() throws {
+    try requirePositive(count, "--count")
+    guard (16...8192).contains(size) else {
+      throw ValidationError("--size must be from 16 to 8192, not \(size)")
+    }
+    try requirePath(output, "--output")
+  }
+
+  func run() throws {
+    for part in ["images", "labels"] {
+      try Folder.requireWritable(above: "\(output)/\(part)/x")
+      try Folder.make("\(output)/\(part)")
+    }
+    let generator = CellGenerator(seed: seed)
+    let progress = FileProgress("drawing")
+    for index in 0..<count {
+      let picture = generator.picture(index, width: size, height: size)
+      let name = String(format: "cells%03d.png", index)
+      try ImageFile.writePNG(picture.image, to: "\(output)/images/\(name)")
+      try ImageFile.writePNG(picture.labels, to: "\(output)/labels/\(name)")
+      progress.show(index + 1, of: count)
+    }
+    progress.finish()
+    try Console.result("Written: \(counted(count, "image")) and masks to \(output)")
+  }
+}

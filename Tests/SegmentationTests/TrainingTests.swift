@@ -1,0 +1,315 @@
+import Compute
+import Foundation
+import Imaging
+import Networks
+import OpenCLBackend
+import RandomNumbers
+import ReferenceBackend
+import Segmentation
+import Testing
+import Training
+
+/// Small images in which a class is what is bright, under noise.
+private func brightSpots(count: Int, width: Int = 48, height: Int = 40) -> [LabelledImage] {
+  (0..<count).map { index in
+    var generator = SplitMix64(seed: 7, stream: UInt64(index))
+    let centres = (0..<4).map { _ in
+      (generator.nextUniform(0, Float(width)), generator.nextUniform(0, Float(height)))
+    }
+    var samples: [Float] = []
+    var labels: [UInt8] = []
+    for y in 0..<height {
+      for x in 0..<width {
+        let isSpot = centres.contains { cx, cy in
+          let (dx, dy) = (Float(x) - cx, Float(y) - cy)
+          return dx * dx + dy * dy < 50
+        }
+        labels.append(isSpot ? 1 : 0)
+        samples.append((isSpot ? 140 : 90) + 20 * Float(generator.nextNormal()))
+      }
+    }
+    return LabelledImage(
+      name: "spots\(index)",
+      image: SampleImage(
+        width: width, height: height, channels: 1, sampleType: .uint8,
+        samples: samples.map { min(255, max(0, $0.rounded())) }), labels: labels)
+  }
+}
+
+private let spots = try? ClassMap(parsing: "ground=0,spot=1")
+
+private func network(
+  code: Code = .topK(3), outputs: Int = 2, hasSkips: Bool = true, levels: Int = 2
+) -> ConvolutionalConfiguration {
+  ConvolutionalConfiguration(
+    inputs: 1, baseChannels: 4, levels: levels, code: code, hasSkips: hasSkips, outputs: outputs)
+}
+
+private func training(
+  _ network: ConvolutionalConfiguration, steps: Int, seed: UInt64 = 1
+) -> ConvolutionalTraining {
+  ConvolutionalTraining(
+    network: network, cropSize: 24, batchSize: 2, length: .steps(steps), learningRate: 1e-2,
+    seed: seed)
+}
+
+private func settings(_ frontEnd: SegmenterTraining.FrontEnd = .scratch) -> SegmenterTraining {
+  SegmenterTraining(
+    loss: SegmentationLoss(), classWeights: [1, 1], augmentation: .light,
+    freezesFrontEnd: frontEnd == .random, frontEnd: frontEnd)
+}
+
+private func normalised(_ images: [LabelledImage], _ normalisation: PercentileNormalisation)
+  -> [LabelledImage]
+{
+  images.map {
+    LabelledImage(name: $0.name, image: normalisation($0.image), labels: $0.labels)
+  }
+}
+
+private func percentiles(_ images: [LabelledImage]) throws -> PercentileNormalisation {
+  var counter = PercentileCounter(like: images[0].image)
+  for image in images { try counter.add(image.image, path: image.name) }
+  return counter.normalisation()
+}
+
+private func segmenter<B: Backend>(
+  steps: Int, code: Code = .topK(3), levels: Int = 2, seed: UInt64 = 1,
+  _ settings: SegmenterTraining = settings(), pretrained: PretrainedModel? = nil, on backend: B,
+  report: (StepReport) -> Void = { _ in }
+) throws -> SegmenterModel {
+  let images = brightSpots(count: 2)
+  let normalisation = try percentiles(images)
+  return try SegmenterTrainer.train(
+    training(network(code: code, levels: levels), steps: steps, seed: seed), settings,
+    images: normalised(images, normalisation), normalisation: normalisation,
+    classes: try #require(spots), pretrained: pretrained, on: backend, report: report)
+}
+
+private func pretrained<B: Backend>(
+  steps: Int, code: Code = .topK(3), target: Double? = nil, on backend: B
+) throws -> (PretrainedModel, PretrainingReport) {
+  let images = brightSpots(count: 4)
+  let normalisation = try percentiles(images)
+  var configuration = training(network(code: code, outputs: 1, hasSkips: false), steps: steps)
+  configuration.code = CodeTraining(
+    beta: target == nil ? 0 : 1e-3, target: target.map { TargetL0($0) })
+  let model = try Pretrainer.train(
+    configuration, alpha: 1, corruption: Corruption(maskShare: 0.1, maskSize: 3, noise: 0.05),
+    images: normalised(images, normalisation), normalisation: normalisation, on: backend
+  ) { _ in }
+  return (
+    model, try Pretrainer.evaluate(model, images: normalised(images, normalisation), on: backend)
+  )
+}
+
+@Suite struct SegmenterTrainingTests {
+  @Test(arguments: [Code.relu, .topK(3), .batchTopK(3), .jumpReLU, .hardConcrete, .l1])
+  func learnsToTellSpotsFromTheGround(code: Code) throws {
+    let backend = ReferenceBackend()
+    var losses: [Float] = []
+    let model = try segmenter(steps: 80, code: code, on: backend) {
+      losses.append($0.figures[0])
+    }
+    #expect(losses.count == 80)
+    #expect(losses.suffix(10).reduce(0, +) < 0.6 * losses.prefix(10).reduce(0, +))
+    let predictor = try SegmentationPredictor(model, on: backend)
+    var report = SegmentationReport(classes: ["ground", "spot"])
+    for image in brightSpots(count: 4).suffix(2) {
+      report.add(
+        image.name, prediction: try predictor.predict(image.image).labels,
+        truth: image.labels ?? [], width: image.image.width, height: image.image.height)
+    }
+    #expect(report.overall.miou ?? 0 > 0.75, "\(report.overall.miou ?? 0)")
+  }
+
+  @Test func sameSeedSameBits() throws {
+    let backend = ReferenceBackend()
+    let first = try segmenter(steps: 6, on: backend)
+    let again = try segmenter(steps: 6, on: backend)
+    let other = try segmenter(steps: 6, seed: 2, on: backend)
+    #expect(first.parameters == again.parameters && first.statistics == again.statistics)
+    #expect(first.parameters != other.parameters)
+  }
+
+  @Test(arguments: [DeviceFamily.cpu, .gpu])
+  func theDeviceTrainsAsTheReferenceDoes(family: DeviceFamily) throws {
+    guard let device = try TestDevice.find() else { return }
+    func losses<B: Backend>(on backend: B) throws -> [Float] {
+      var losses: [Float] = []
+      _ = try segmenter(steps: 8, code: .relu, on: backend) { losses.append($0.figures[0]) }
+      return losses
+    }
+    let expected = try losses(on: ReferenceBackend())
+    let found = try losses(
+      on: OpenCLBackend(device: device, family: family, tuning: .rule))
+    for (a, b) in zip(expected, found) { #expect(abs(a - b) < 2e-3 * abs(a), "\(a) and \(b)") }
+  }
+
+  @Test func aFrozenFrontEndStaysAsItWas() throws {
+    let backend = ReferenceBackend()
+    let (front, _) = try pretrained(steps: 4, on: backend)
+    var frozen = settings(.pretrained)
+    frozen.freezesFrontEnd = true
+    let model = try segmenter(steps: 4, frozen, pretrained: front, on: backend)
+    for (layout, values, from, source) in [
+      (model.network.parameterLayout, model.parameters, front.network.parameterLayout,
+        front.parameters),
+      (model.network.statisticsLayout, model.statistics, front.network.statisticsLayout,
+        front.statistics),
+    ] {
+      for slot in layout.slots where slot.name.hasPrefix("encoder.") || slot.name.hasPrefix("code.") {
+        let other = try #require(from.slots.first { $0.name == slot.name })
+        #expect(
+          values[slot.offset..<slot.offset + slot.shape.count]
+            == source[other.offset..<other.offset + other.shape.count], "\(slot.name)")
+      }
+    }
+  }
+
+  @Test func aFrontEndOfAnotherShapeIsRefused() throws {
+    let backend = ReferenceBackend()
+    let (front, _) = try pretrained(steps: 1, on: backend)
+    #expect(throws: TrainingError.self) {
+      try segmenter(
+        steps: 1, code: .topK(3), levels: 3, settings(.pretrained), pretrained: front, on: backend)
+    }
+  }
+}
+
+@Suite struct PretrainingTests {
+  @Test func restoresWhatWasTakenAway() throws {
+    let backend = ReferenceBackend()
+    let (_, before) = try pretrained(steps: 1, on: backend)
+    let (_, after) = try pretrained(steps: 120, on: backend)
+    #expect(after.fvu < 0.7 * before.fvu, "\(before.fvu) to \(after.fvu)")
+    #expect(after.l0 > 0 && after.l0 <= 3)
+  }
+
+  @Test func aTargetIsHeld() throws {
+    let (_, report) = try pretrained(
+      steps: 300, code: .jumpReLU, target: 2, on: ReferenceBackend())
+    #expect(abs(report.l0 - 2) < 0.4, "\(report.l0)")
+  }
+}
+
+@Suite struct PredictorTests {
+  /// Whatever the tiles, the bits are those of the whole image.
+  @Test(arguments: [Code.relu, .topK(3), .jumpReLU])
+  func tilesGiveTheBitsOfTheWhole(code: Code) throws {
+    let model = try segmenter(steps: 2, code: code, levels: 3, on: ReferenceBackend())
+    let image = brightSpots(count: 1, width: 91, height: 75)[0].image
+    func check<B: Backend>(on backend: B) throws {
+      let whole = try SegmentationPredictor(
+        model, settings: PredictionSettings(tileSize: 96), on: backend
+      ).predict(image)
+      #expect(whole.probabilities.count == 91 * 75 * 2)
+      for tileSize in [8, 20, 33, 64] {
+        let predictor = try SegmentationPredictor(
+          model, settings: PredictionSettings(tileSize: tileSize), on: backend)
+        #expect(try predictor.plan(width: 91, height: 75).tileCount > 1)
+        #expect(try predictor.predict(image).probabilities == whole.probabilities, "\(tileSize)")
+      }
+    }
+    try check(on: ReferenceBackend())
+    guard let device = try TestDevice.find() else { return }
+    for family in [DeviceFamily.cpu, .gpu] {
+      try check(on: OpenCLBackend(device: device, family: family, tuning: .rule))
+    }
+  }
+
+  @Test func symmetriesMakeThePredictionSymmetric() throws {
+    let backend = ReferenceBackend()
+    let model = try segmenter(steps: 3, on: backend)
+    let image = brightSpots(count: 1, width: 24, height: 32)[0].image
+    let predictor = try SegmentationPredictor(
+      model, settings: PredictionSettings(averagesSymmetries: true), on: backend)
+    let plain = try predictor.predict(image).probabilities
+    var mirrored = image
+    for y in 0..<32 {
+      for x in 0..<24 { mirrored.samples[y * 24 + x] = image.samples[y * 24 + 23 - x] }
+    }
+    let other = try predictor.predict(mirrored).probabilities
+    let simple = try SegmentationPredictor(model, on: backend).predict(image).probabilities
+    var largest: Float = 0
+    for y in 0..<32 {
+      for x in 0..<24 {
+        #expect(abs(plain[2 * (y * 24 + x)] - other[2 * (y * 24 + 23 - x)]) < 1e-5)
+        largest = max(largest, abs(plain[2 * (y * 24 + x)] - simple[2 * (y * 24 + x)]))
+      }
+    }
+    #expect(largest > 1e-4, "averaging changes something")
+  }
+
+  @Test func tilesFitTheMemory() throws {
+    let model = try segmenter(steps: 1, levels: 3, on: ReferenceBackend())
+    let small = try SegmentationPredictor(
+      model, settings: PredictionSettings(memoryLimit: 8 << 20), on: ReferenceBackend())
+    let large = try SegmentationPredictor(model, on: ReferenceBackend())
+    #expect(try small.plan(width: 2000, height: 2000).tileSize < 512)
+    #expect(try large.plan(width: 2000, height: 2000).tileCount == 1)
+    #expect(throws: SegmentationError.self) {
+      let tiny = try SegmentationPredictor(
+        model, settings: PredictionSettings(memoryLimit: 1 << 16), on: ReferenceBackend())
+      _ = try tiny.plan(width: 2000, height: 2000)
+    }
+  }
+}
+
+@Suite struct SegmentationModelTests {
+  @Test func comesBackFromItsFile() throws {
+    let folder = try TemporaryFolder()
+    let backend = ReferenceBackend()
+    let model = try segmenter(steps: 2, on: backend)
+    let path = folder.path + "/model.safetensors"
+    try model.write(to: path)
+    let again = try SegmenterModel(path: path)
+    #expect(again.parameters == model.parameters && again.statistics == model.statistics)
+    #expect(again.description.classes == model.description.classes)
+    #expect(again.description.normalisation == model.description.normalisation)
+    #expect(again.network == model.network)
+    #expect {
+      _ = try PretrainedModel(path: path)
+    } throws: {
+      "\($0)".contains("a pretrained front end is of")
+    }
+    var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+    bytes[bytes.count - 9] ^= 4
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    #expect {
+      _ = try SegmenterModel(path: path)
+    } throws: {
+      "\($0)".contains("checksum")
+    }
+  }
+}
+
+@Suite struct ComparisonTests {
+  @Test func foldsHoldEachImageOnce() {
+    for (count, images) in [(2, 2), (3, 7), (5, 5), (4, 30)] {
+      let folds = Comparison.folds(count: count, of: images, seed: 3)
+      #expect(folds.flatMap { $0 }.sorted() == Array(0..<images))
+      let sizes = folds.map(\.count)
+      #expect((sizes.max() ?? 0) - (sizes.min() ?? 0) <= 1)
+    }
+  }
+
+  @Test func ranksEveryMethodOnHeldBackImages() throws {
+    let backend = ReferenceBackend()
+    let images = brightSpots(count: 4)
+    let normalisation = try percentiles(images)
+    let (front, _) = try pretrained(steps: 10, on: backend)
+    let comparison = try Comparison.run(
+      training(network(), steps: 40), settings(), images: images, normalisation: normalisation,
+      classes: try #require(spots), pretrained: front, folds: 2, on: backend
+    ) { _, _, _, _ in }
+    #expect(comparison.runs.count == 10)
+    #expect(Set(comparison.ranking) == Set(ComparedMethod.allCases))
+    for method in ComparedMethod.allCases {
+      let score = try #require(comparison.score(of: method))
+      #expect(score.mean > 0.4 && score.mean < 1, "\(method) \(score.mean)")
+    }
+    let scores = comparison.ranking.compactMap { comparison.score(of: $0)?.mean }
+    #expect(scores == scores.sorted(by: >))
+  }
+}
