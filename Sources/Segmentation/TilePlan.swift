@@ -67,8 +67,7 @@ package struct TilePlan: Equatable, Sendable {
       max(0, start - halo)..<min(length, min(length, start + tileSize) + halo)
     }
     var bands: [Band] = []
-    var firstNeeded = 0
-    for y in stride(from: 0, to: height, by: tileSize).reversed() {
+    for y in stride(from: 0, to: height, by: tileSize) {
       let rows = y..<min(height, y + tileSize)
       let sourceRows = source(y, of: paddedHeight)
       var tiles: [Tile] = []
@@ -88,12 +87,10 @@ package struct TilePlan: Equatable, Sendable {
         first = min(first, reflected(row, count: height))
         last = max(last, reflected(row, count: height))
       }
-      firstNeeded = bands.isEmpty ? first : min(firstNeeded, first)
       bands.append(
         Band(
-          rows: rows, sourceRows: sourceRows, imageRows: firstNeeded..<last + 1, tiles: tiles))
+          rows: rows, sourceRows: sourceRows, imageRows: first..<last + 1, tiles: tiles))
     }
-    bands.reverse()
     self.width = width
     self.height = height
     self.paddedWidth = paddedWidth

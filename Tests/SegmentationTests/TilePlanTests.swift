@@ -120,7 +120,12 @@ struct TilePlanTests {
     let whole = wholePlan.bands[0].tiles[0]
     #expect(wholePlan.tileCount == 1)
     let padded = source(whole, image, firstRow: 0)
-    #expect(padded[0] == image[0])
+    for y in 0..<plan.paddedHeight {
+      for x in 0..<plan.paddedWidth {
+        let pixel = reflected(y, count: height) * width + reflected(x, count: width)
+        #expect(padded[(y * plan.paddedWidth + x) * channels + 1] == image[pixel * channels + 1])
+      }
+    }
     let expected = network(padded, width: plan.paddedWidth, height: plan.paddedHeight)
 
     var result = [Int](repeating: -1, count: image.count)
