@@ -185,6 +185,39 @@ private struct Evaluation: Decodable {
     }
   }
 
+  @Test(arguments: [true, false]) func convolutions(onDevice: Bool) async throws {
+    struct Figure: Decodable { let gflops, milliseconds: Double }
+    struct Result: Decodable {
+      struct Row: Decodable {
+        let layer: String
+        let count: Int
+        let gflop: Double
+        let forward, inputGradient, weightGradient: Figure
+      }
+      let device: String
+      let layers: [Row]
+      let step, forward: Figure
+    }
+    let outcome = try await Tool.run(
+      [
+        "bench", "convolution", "--size", "16", "--base", "3", "--batch", "2", "--rounds", "1",
+        "--json",
+      ] + (onDevice ? [] : ["--device", "reference"]))
+    if onDevice { expectDevice(outcome) }
+    let result = try decode(Result.self, outcome)
+    #expect(result.layers.map(\.count) == [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+    #expect(result.layers[1].layer == "16x16, 3 to 3, 3x3")
+    #expect(abs(result.layers[1].gflop - 2e-9 * 2 * 256 * 9 * 9) < 1e-12)
+    for row in result.layers {
+      for figure in [row.forward, row.inputGradient, row.weightGradient] {
+        #expect(abs(figure.gflops * figure.milliseconds * 1e-3 - row.gflop) < 1e-6 * row.gflop)
+      }
+    }
+    let forward = result.layers.reduce(0) { $0 + $1.forward.milliseconds * Double($1.count) }
+    #expect(abs(result.forward.milliseconds - forward) < 1e-6 * forward)
+    #expect(result.step.milliseconds > forward)
+  }
+
   @Test(arguments: [true, false]) func training(onDevice: Bool) async throws {
     struct Result: Decodable {
       struct Row: Decodable {

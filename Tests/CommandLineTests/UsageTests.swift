@@ -47,6 +47,9 @@ import Testing
       ["bench", "matmul", "--rounds", "0"],
       "--rounds must be at least 1, not 0. See 'sparrow bench matmul --help'."
     ),
+    (["bench", "convolution", "--batch", "0"], "--batch"),
+    (["bench", "convolution", "--size", "20"], "a multiple of 8"),
+    (["bench", "convolution", "--base", "5000"], "4096 channels"),
     (["bench", "train", "--data", "bogus"], "--data 'bogus'"),
     (["bench", "train", "--epochs", "0"], "--epochs"),
     (["fetch", "mnist"], "--to"),
@@ -73,7 +76,8 @@ import Testing
 @Suite struct HelpTests {
   @Test(arguments: [
     [], ["devices"], ["train"], ["evaluate"], ["encode"], ["reconstruct"], ["inspect"], ["check"],
-    ["bench"], ["bench", "matmul"], ["bench", "train"], ["fetch"], ["sweep"],
+    ["bench"], ["bench", "matmul"], ["bench", "convolution"], ["bench", "train"],
+    ["fetch"], ["sweep"],
   ])
   func everyVerbHasHelp(command: [String]) async throws {
     let outcome = try await Tool.run(command + ["--help"])
