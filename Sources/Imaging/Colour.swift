@@ -38,6 +38,24 @@ package struct Colour: Hashable, Sendable {
     white, Colour(248, 201, 180), Colour(234, 130, 100), Colour(196, 48, 50), Colour(103, 0, 20),
   ]
 
+  /// From dark violet (0) over blue and green to light yellow (1), lightness rising evenly and never
+  /// falling, so that it reads alike in grey and for the colour-blind. Values beyond are clipped,
+  /// NaN is grey.
+  package static func sequential(_ value: Double) -> Colour {
+    guard !value.isNaN else { return Colour(grey: 128) }
+    let place = min(1, max(0, value)) * Double(evenlyLighter.count - 1)
+    let index = min(Int(place), evenlyLighter.count - 2)
+    return evenlyLighter[index].mixed(with: evenlyLighter[index + 1], share: place - Double(index))
+  }
+
+  // CIE L* from 14 to 93 in equal steps, hue in OKLCH from 315 to 105 degrees, chroma 0.13 or what
+  // sRGB has room for.
+  private static let evenlyLighter = [
+    Colour(62, 4, 82), Colour(61, 42, 122), Colour(39, 76, 151), Colour(5, 110, 155),
+    Colour(10, 141, 158), Colour(2, 172, 157), Colour(94, 200, 142), Colour(173, 221, 130),
+    Colour(247, 239, 131),
+  ]
+
   /// `share` of the other colour and the rest of this one, `share` from 0 to 1.
   package func mixed(with other: Colour, share: Double) -> Colour {
     func mix(_ a: UInt8, _ b: UInt8) -> UInt8 {

@@ -11,8 +11,8 @@ import Foundation
 /// - JPEG: as `ImageFile.read` does.
 ///
 /// An orientation tag is not applied. Memory: the rows asked for, and besides them one row of strips
-/// or tiles; where a TIFF strip is larger than 8 MiB, and in a PNG, the latest 32 MiB or 256 rows;
-/// an interlaced PNG and a JPEG as a whole (at most 2^28 pixels).
+/// or tiles; in a PNG, and where a TIFF strip is larger than 8 MiB, the latest 32 MiB or 256 rows,
+/// and such a strip as it is packed; an interlaced PNG and a JPEG as a whole (at most 2^28 pixels).
 ///
 /// Rows may be asked for in any order. Upwards is cheap; in large strips and in PNG, going back by
 /// more than what is kept decodes the image from its start again. Damage is an error that names the
