@@ -57,7 +57,13 @@ extension Pretrainer {
         squares[place % channels] += x * x
       }
       if shown.count < 12 {
-        shown.append([input, output, target].map { picture($0, size: size, channels: channels) })
+        shown.append(
+          [input, output, target].map { samples in
+            SegmentationPicture.picture(
+              of: SampleImage(
+                width: size, height: size, channels: channels, sampleType: .float32,
+                samples: samples))
+          })
       }
     }
     let samples = Double(count * pixels)
@@ -67,19 +73,5 @@ extension Pretrainer {
       fvu: error / spread, l0: Double(firings.reduce(0, +)) / positions,
       dead: firings.count { $0 == 0 },
       picture: Montage.tiles(shown.flatMap { $0 }, columns: 6, spacing: 3))
-  }
-
-  /// Normalised samples as an image, 0 black and 1 white; the first channel, or the first three.
-  private static func picture(_ values: [Float], size: Int, channels: Int) -> Image {
-    let kept = channels >= 3 ? 3 : 1
-    var samples: [UInt8] = []
-    samples.reserveCapacity(size * size * kept)
-    for pixel in 0..<size * size {
-      for c in 0..<kept {
-        let value = values[pixel * channels + c]
-        samples.append(value >= 1 ? 255 : value > 0 ? UInt8((255 * value).rounded()) : 0)
-      }
-    }
-    return Image(width: size, height: size, channels: kept, samples: samples)
   }
 }

@@ -3,24 +3,54 @@ import Imaging
 
 /// Pictures of segmentations for people.
 package enum SegmentationPicture {
-  /// The image with each class's colour laid over it.
+  /// The image with each class's outlines and a tint of its colour, and the legend below. Of several
+  /// classes the first keeps its colour too: what is ground and what is figure nobody has said.
   package static func overlay(
     _ image: SampleImage, labels: [UInt8], names: [String],
     normalisation: PercentileNormalisation
   ) -> Image {
-    var picture = self.picture(of: normalisation(image)).expandedToRGB()
-    for pixel in labels.indices where labels[pixel] != SegmentationLoss.ignored {
-      let colour = Colour.series[Int(labels[pixel]) % Colour.series.count]
-      for (c, value) in [colour.red, colour.green, colour.blue].enumerated() {
-        picture.samples[3 * pixel + c] = UInt8(
-          (Int(picture.samples[3 * pixel + c]) * 7 + Int(value) * 3) / 10)
-      }
+    LabelOverlay.picture(
+      picture(of: normalisation(image)),
+      labels: Image(
+        width: image.width, height: image.height, channels: 1, samples: labels),
+      classes: classes(names))
+  }
+
+  /// A map of numbers from 0 to 1 in colours, with a legend.
+  package static func map(_ values: [Float], width: Int, height: Int, title: String) -> Image {
+    ProbabilityMap.picture(
+      Raster(width: width, height: height, channels: 1, samples: values), label: title)
+  }
+
+  /// The image, its labels where there are any, the prediction, and the probability of the last
+  /// class.
+  package static func comparison(
+    _ image: SampleImage, truth: [UInt8]?, prediction: Prediction, classes: ClassMap,
+    normalisation: PercentileNormalisation
+  ) -> Image {
+    func mask(_ labels: [UInt8]) -> Image {
+      Image(width: image.width, height: image.height, channels: 1, samples: labels)
     }
-    return picture
+    let last = prediction.classes - 1
+    let probability = stride(
+      from: last, to: prediction.probabilities.count, by: prediction.classes
+    ).map { prediction.probabilities[$0] }
+    return Panels.comparison(
+      image: picture(of: normalisation(image)), truth: truth.map(mask),
+      prediction: mask(prediction.labels), classes: self.classes(classes.names),
+      probability: Raster(
+        width: image.width, height: image.height, channels: 1, samples: probability),
+      probabilityLabel: "probability of \(classes.names[last])")
+  }
+
+  private static func classes(_ names: [String]) -> [LabelClass] {
+    names.enumerated().map { index, name in
+      LabelClass(name: name, colour: Colour.series[index % Colour.series.count])
+    }
   }
 
   /// Normalised samples as an image, 0 black and 1 white; the first channel, or the first three.
-  package static func picture(of image: SampleImage) -> Image {
+  static func picture(of image: SampleImage) -> Image {
     let kept = image.channels >= 3 ? 3 : 1
     var samples: [UInt8] = []
     samples.reserveCapacity(image.width * image.height * kept)
@@ -31,25 +61,5 @@ package enum SegmentationPicture {
       }
     }
     return Image(width: image.width, height: image.height, channels: kept, samples: samples)
-  }
-
-  /// A map of numbers from 0 to 1.
-  package static func map(_ values: [Float], width: Int, height: Int, title: String) -> Image {
-    Image(
-      width: width, height: height, channels: 1,
-      samples: values.map { $0 >= 1 ? 255 : $0 > 0 ? UInt8((255 * $0).rounded()) : 0 })
-  }
-
-  package static func comparison(
-    _ image: SampleImage, truth: [UInt8]?, prediction: Prediction, classes: ClassMap,
-    normalisation: PercentileNormalisation
-  ) -> Image {
-    let plain = picture(of: normalisation(image)).expandedToRGB()
-    let parts = ([truth, prediction.labels]).map { labels in
-      labels.map {
-        overlay(image, labels: $0, names: classes.names, normalisation: normalisation)
-      } ?? plain
-    }
-    return Montage.tiles([plain] + parts, columns: 3, spacing: 4)
   }
 }

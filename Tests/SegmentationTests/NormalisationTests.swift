@@ -65,7 +65,7 @@ struct NormalisationTests {
     #expect(
       throws: FileError(
         path: "a",
-        reason: "2x1 8-bit grey, but the model takes 16-bit images of 1 channel")
+        reason: "one of 8-bit images of 1 channel, but the model takes 16-bit images of 1 channel")
     ) { try normalisation.check(image([1, 2]), path: "a") }
     #expect(throws: FileError.self) {
       try normalisation.check(image([1, 2, 3], channels: 3, type: .uint16), path: "a")
