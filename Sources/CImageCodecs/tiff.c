@@ -24,6 +24,8 @@ struct sparrow_tiff {
   int descriptor;
   uint64_t size;
   uint64_t position;
+  // The page that libtiff has read, or UINT32_MAX.
+  uint32_t page;
   // The first error since it was last cleared: what follows are its consequences.
   char message[SPARROW_CODEC_MESSAGE_SIZE];
   bool has_failed;
@@ -184,6 +186,7 @@ static sparrow_tiff *open_tiff(
   }
   file->descriptor = descriptor;
   file->size = size;
+  file->page = UINT32_MAX;
   TIFFReadWriteProc write = writes ? write_bytes : write_nothing;
 #if HAS_OPTIONS
   TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
@@ -236,8 +239,12 @@ bool sparrow_tiff_turn(
   clear(file);
   TIFF *tiff = file->tiff;
   *page = (sparrow_tiff_page){0};
-  if (!TIFFSetDirectory(tiff, (tdir_t)number) || file->has_failed)
-    return fail(file, "the page cannot be read", message);
+  // Setting walks from the first page; the next one is near.
+  bool follows = file->page != UINT32_MAX && number == file->page + 1;
+  file->page = UINT32_MAX;
+  int is_read = follows ? TIFFReadDirectory(tiff) : TIFFSetDirectory(tiff, (tdir_t)number);
+  if (!is_read || file->has_failed) return fail(file, "the page cannot be read", message);
+  file->page = number;
   uint16_t extra_count = 0;
   uint16_t *extra = NULL;
   if (!TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &page->width) ||
