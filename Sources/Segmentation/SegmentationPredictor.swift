@@ -222,7 +222,7 @@ package struct PredictionSettings: Sendable {
     let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network)
     throw SegmentationError(
       "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
-        + "\(least >> 20) MB in the smallest tiles")
+        + "\((least >> 20) + 1) MB in the smallest tiles")
   }
 
   /// What tiles of a side take, with their halo, and the rows of the image and of the result.

@@ -14,7 +14,8 @@ package final class TrainingStep<B: Backend> {
   package let optimizer: Optimizer<B>
   private let workspace: Workspace<B>
   private let stepsPerEpoch: Int
-  private var code: CodeStep<B>
+  private var control: CodeControl<B>
+  private var code: CodeStep<B> { control.step }
   /// How often each latent fired in the epoch, `[latents]`; nil for a ReLU code, whose latents are
   /// not watched.
   private let firings: B.Indices?
@@ -46,7 +47,12 @@ package final class TrainingStep<B: Backend> {
     workspace = try Workspace(
       shape, batch: configuration.batchSize, arithmetic: configuration.chosenArithmetic,
       largestCount: configuration.annealing?.start, input: input, on: backend)
-    code = try CodeStep(latents: shape.latents, on: backend)
+    control = try CodeControl(
+      shape.code, latents: shape.latents,
+      settings: CodeTraining(
+        beta: configuration.beta, target: configuration.targetL0,
+        annealing: configuration.annealing),
+      totalSteps: stepsPerEpoch * configuration.epochs, on: backend)
     contractivePenalty = try backend.allocate([1], of: Float.self)
     if shape.code == .relu {
       (firings, frequency) = (nil, nil)
@@ -59,9 +65,6 @@ package final class TrainingStep<B: Backend> {
       let share = Float(expectedL0 / Double(shape.latents))
       try backend.upload([Float](repeating: share, count: shape.latents), into: frequency)
     }
-    let weight = Float(configuration.beta)
-    try backend.upload(
-      [weight, weight > 0 ? Float(portableLogarithm(configuration.beta)) : 0], into: code.penalty)
   }
 
   /// The L0 that is asked for: K, the target, or all latents.
@@ -95,8 +98,7 @@ package final class TrainingStep<B: Backend> {
   package func train(count: Int, rowError: B.Floats, rowL0: B.Floats) throws {
     let step = optimizer.stepCount + 1
     let batch = workspace.prefix(count)
-    code.count = configuration.annealing?.value(step: step, totalSteps: totalSteps)
-    code.noise = GateNoise(step: step, seed: configuration.seed)
+    control.begin(step: step, seed: configuration.seed)
     try network.differentiate(
       batch, scale: Float(2 * configuration.alpha / Double(count)), step: code,
       rowError: rowError, rowL0: rowL0)
@@ -106,7 +108,7 @@ package final class TrainingStep<B: Backend> {
       learningRate: configuration.schedule.rate(
         base: configuration.learningRate, step: step, stepsPerEpoch: stepsPerEpoch,
         epochs: configuration.epochs))
-    try control(batch, step: step, rowL0: rowL0)
+    try controlCode(batch, step: step, rowL0: rowL0)
   }
 
   // MARK: Update
@@ -207,20 +209,11 @@ package final class TrainingStep<B: Backend> {
 
   /// What follows from how often latents fired: the penalty's weight, the learned threshold of a
   /// BatchTopK, the balance.
-  private func control(_ batch: Workspace<B>, step: Int, rowL0: B.Floats) throws {
+  private func controlCode(_ batch: Workspace<B>, step: Int, rowL0: B.Floats) throws {
     let shape = configuration.network
-    if let target = configuration.targetL0, shape.code.hasPenalty {
-      try backend.controlPenalty(
-        rowL0: shape.code == .hardConcrete ? batch.gateL0 : rowL0, control: code.penalty,
-        settings: target.control(step: step, totalSteps: totalSteps, latents: shape.latents))
-    }
-    if case .batchTopK = shape.code, let threshold = network.threshold {
-      // As an average from zero divided by 1 - decay^step: the first batch's, then a mean.
-      let before = Self.thresholdDecay * (1 - pow(Self.thresholdDecay, Double(step - 1)))
-      try backend.accumulateAverage(
-        of: code.batchThreshold,
-        decay: Float(before / (1 - pow(Self.thresholdDecay, Double(step)))), into: threshold)
-    }
+    try control.end(
+      step: step, l0: shape.code == .hardConcrete ? batch.gateL0 : rowL0,
+      threshold: network.threshold, on: backend)
     guard let firings, let frequency else { return }
     if batch.sparse == nil { try backend.countNonzero(batch.code, accumulatingInto: code.firings) }
     let done = Double(step) / Double(totalSteps)
@@ -234,8 +227,6 @@ package final class TrainingStep<B: Backend> {
         threshold: Float((balance?.threshold ?? 0) * expected),
         increment: Float((balance?.increment ?? 0) * (1 - pow(done, balance?.power ?? 1)))))
   }
-
-  private static var thresholdDecay: Double { 0.99 }
 
   // MARK: Reports
 
@@ -272,13 +263,7 @@ package final class TrainingStep<B: Backend> {
 
   /// The weight of the code's penalty as it now is, and whether its control has come to a bound.
   package func penaltyWeight() throws -> (weight: Double, isSaturated: Bool) {
-    let state = try backend.download(code.penalty)
-    guard let target = configuration.targetL0, configuration.network.code.hasPenalty else {
-      return (configuration.beta, false)
-    }
-    let bounds = target.control(
-      step: totalSteps, totalSteps: totalSteps, latents: configuration.network.latents)
-    return (Double(state[0]), state[1] <= bounds.lower || state[1] >= bounds.upper)
+    try control.penaltyWeight(on: backend)
   }
 
   /// Sets the width of the window around the thresholds of a JumpReLU to a share of the standard
@@ -294,7 +279,7 @@ package final class TrainingStep<B: Backend> {
     let count = Double(values.count)
     let mean = values.reduce(0.0) { $0 + Double($1) } / count
     let variance = values.reduce(0.0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / count
-    code.bandwidth = max(Float(Self.bandwidthShare * variance.squareRoot()), 1e-6)
+    control.setBandwidth(max(Float(Self.bandwidthShare * variance.squareRoot()), 1e-6))
   }
 
   private static var bandwidthShare: Double { 0.5 }

@@ -186,7 +186,7 @@ struct SegmentLossOptions: ParsableArguments {
 
   @Option(
     help: "Weights of the classes in the cross-entropy: none, or balanced by their frequency.")
-  var classWeights = Weights.none
+  var classWeights = Weights.balanced
   @Option(parsing: .unconditional, help: "Weight of the soft Dice beside the cross-entropy.")
   var dice = 1.0
   @Option(
