@@ -66,7 +66,7 @@ let package = Package(
         "Compute", "Networks", "Datasets", "Imaging", "RandomNumbers",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
-    // Labelled images, their augmentation and scores, tiles.
+    // Labelled images, their augmentation, training on them, prediction in tiles, scores.
     .target(
       name: "Segmentation",
       dependencies: [

@@ -51,7 +51,8 @@ enum Scratch {
     return folder
   }()
 
-  private static func path(_ name: String) -> String {
+  /// A folder for what the tests of one file share.
+  static func path(_ name: String) -> String {
     (try? folder?.makeFolder(name)) ?? "/nonexistent"
   }
 

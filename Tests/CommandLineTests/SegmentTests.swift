@@ -1,0 +1,182 @@
+import Foundation
+import Imaging
+import Testing
+
+/// Drawn cells and a model trained on them, made once for all tests of this file.
+private struct Cells: Sendable {
+  /// A folder that all tests of this file write to, each under names of its own.
+  let folder: String
+  let images, labels, model: String
+  /// What training said.
+  let training: Tool.Outcome
+
+  static let shared = Task { try await Cells() }
+
+  private init() async throws {
+    folder = Scratch.path("segment")
+    let cells = folder + "/cells"
+    let drawn = try await Tool.run(
+      "segment", "draw", "--count", "3", "--size", "48", "--output", cells)
+    #expect(drawn.status == 0, "\(drawn.errors)")
+    (images, labels, model) = ("\(cells)/images", "\(cells)/labels", folder + "/model")
+    training = try await Tool.onReference(
+      "segment", "train", "--images", images, "--labels", labels, "--preset", "small", "--steps",
+      "3", "--batch", "1", "--classes", "cytoplasm=0,membrane=128,nucleus=255", "--output", model)
+    #expect(training.status == 0, "\(training.errors)")
+  }
+
+  func file(_ name: String) -> String { "\(folder)/\(name)" }
+}
+
+@Suite struct SegmentTests {
+  @Test func trainingLeavesAModelItsFiguresAndAPicture() async throws {
+    let cells = try await Cells.shared.value
+    #expect(cells.training.output.contains("Written: \(cells.model)/model.safetensors"))
+    let metrics = try String(contentsOfFile: cells.model + "/metrics.csv", encoding: .utf8)
+    #expect(metrics.hasPrefix("step,loss,cross_entropy,dice,seconds\n3,"))
+    let picture = try ImageFile.read(cells.model + "/training.png")
+    #expect(picture.channels == 3 && picture.width > 4 * 256)
+    let again = try await Tool.onReference(
+      "segment", "train", "--images", cells.images, "--labels", cells.labels, "--output",
+      cells.model)
+    #expect(again.status == 1 && again.errors.contains("already holds a run"))
+  }
+
+  @Test func predictionWritesMasksWithTheLabelsValues() async throws {
+    let cells = try await Cells.shared.value
+    let output = cells.file("predicted")
+    let run = try await Tool.onReference(
+      "segment", "predict", "--model", cells.model, "--images", cells.images, "--output", output,
+      "--overlay", "--probabilities", "--tile", "16")
+    #expect(run.status == 0, "\(run.errors)")
+    let mask = try ImageFile.read(output + "/cells000.png")
+    #expect(mask.width == 48 && mask.height == 48 && mask.channels == 1)
+    #expect(Set(mask.samples).isSubset(of: [0, 128, 255]))
+    let overlay = try ImageFile.read(output + "/cells000-overlay.png")
+    #expect(overlay.channels == 3 && overlay.height > 48)
+    var sum = [Float](repeating: 0, count: 48 * 48)
+    for name in ["cytoplasm", "membrane", "nucleus"] {
+      let map = try ImageReader(path: "\(output)/cells000-probability-\(name).tif").image(
+        as: Float.self)
+      for i in sum.indices { sum[i] += map.samples[i] }
+    }
+    #expect(sum.allSatisfy { abs($0 - 1) < 1e-5 })
+
+    // Scored as a model and as masks, the figures are the same.
+    struct Figures: Decodable {
+      let miou, accuracy: Double
+      let iou, dice: [String: Double?]
+    }
+    let byModel = try await Tool.onReference(
+      "segment", "evaluate", "--model", cells.model, "--images", cells.images, "--labels",
+      cells.labels, "--json")
+    let byMasks = try await Tool.onReference(
+      "segment", "evaluate", "--predictions", try masksAlone(output, of: cells), "--labels",
+      cells.labels, "--classes", "cytoplasm=0,membrane=128,nucleus=255", "--json")
+    let first = try JSONDecoder().decode(Figures.self, from: Data(byModel.output.utf8))
+    let second = try JSONDecoder().decode(Figures.self, from: Data(byMasks.output.utf8))
+    #expect(first.miou == second.miou && first.accuracy == second.accuracy)
+    #expect(Set(first.iou.keys) == ["cytoplasm", "membrane", "nucleus"])
+    #expect(first.accuracy > 0 && first.accuracy < 1)
+  }
+
+  /// A folder with the masks and none of the pictures.
+  private func masksAlone(_ folder: String, of cells: Cells) throws -> String {
+    let target = cells.file("masks")
+    try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
+    for index in 0..<3 {
+      try FileManager.default.copyItem(
+        atPath: "\(folder)/cells00\(index).png", toPath: "\(target)/cells00\(index).png")
+    }
+    return target
+  }
+
+  @Test func aCorruptFileIsNamedAndTheRestIsDone() async throws {
+    let cells = try await Cells.shared.value
+    let folder = cells.file("corrupt")
+    try FileManager.default.copyItem(atPath: cells.images, toPath: folder)
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: folder + "/cells001.png"))
+    try bytes.prefix(600).write(to: URL(fileURLWithPath: folder + "/cells001.png"))
+    let output = cells.file("rest")
+    let run = try await Tool.onReference(
+      "segment", "predict", "--model", cells.model, "--images", folder, "--output", output)
+    #expect(run.status == 1)
+    #expect(run.output.contains("2 masks"))
+    #expect(run.errors.contains("\(folder)/cells001.png"))
+    #expect(FileManager.default.fileExists(atPath: output + "/cells002.png"))
+    #expect(!FileManager.default.fileExists(atPath: output + "/cells001.png"))
+  }
+
+  @Test func pretrainingMakesAFrontEndForTrainingAndClustering() async throws {
+    let cells = try await Cells.shared.value
+    let front = cells.file("front")
+    let run = try await Tool.onReference(
+      "segment", "pretrain", "--images", cells.images, "--preset", "small", "--steps", "3",
+      "--batch", "1", "--code", "topk:4", "--output", front)
+    #expect(run.status == 0, "\(run.errors)")
+    #expect(run.output.contains("Restored: FVU"))
+    let trained = try await Tool.onReference(
+      "segment", "train", "--images", cells.images, "--labels", cells.labels, "--steps", "2",
+      "--batch", "1", "--pretrained", front, "--frozen", "--limit", "1", "--output",
+      cells.file("frozen"))
+    #expect(trained.status == 0, "\(trained.errors)")
+    #expect(trained.errors.contains("topk:4"))
+    let other = try await Tool.onReference(
+      "segment", "train", "--images", cells.images, "--labels", cells.labels, "--code", "relu",
+      "--pretrained", front, "--output", cells.file("other"))
+    #expect(other.status == 64 && other.errors.contains("--code relu is not the pretrained"))
+    let clustered = try await Tool.onReference(
+      "segment", "cluster", "--model", front, "--images", cells.images, "--k", "3", "--labels",
+      cells.labels, "--output", cells.file("clusters"), "--json")
+    #expect(clustered.status == 0, "\(clustered.errors)")
+    #expect(clustered.output.contains("\"miou\""))
+    let mask = try ImageFile.read(cells.file("clusters/cells000.png"))
+    #expect(Set(mask.samples).isSubset(of: [0, 1, 2]))
+  }
+
+  @Test(arguments: [
+    (["--limit", "9"], 1, "--limit 9"),
+    (["--classes", "a=0,b=128"], 1, "no class has the value 255"),
+    (["--classes", "a=0"], 64, "--classes a=0"), (["--code", "topk:500"], 64, "topk:500"),
+    (["--frozen"], 64, "--pretrained"), (["--steps", "0"], 64, "--steps"),
+    (["--steps", "3", "--minutes", "1"], 64, "exclude"), (["--dice", "-1"], 64, "--dice"),
+    (["--crop", "50"], 64, "multiples of 8"), (["--ignore", "70000"], 64, "--ignore"),
+  ])
+  func badOptionsGetOneClearLine(options: [String], status: Int, words: String) async throws {
+    let cells = try await Cells.shared.value
+    let run = try await Tool.run(
+      [
+        "segment", "train", "--images", cells.images, "--labels", cells.labels, "--device",
+        "reference", "--output", cells.file("never"),
+      ] + options)
+    #expect(Int(run.status) == status, "\(run.errors)")
+    let lines = run.errorLines.filter { $0.hasPrefix("Error: ") }
+    #expect(lines.count == 1 && lines[0].contains(words), "\(run.errors)")
+    #expect(!FileManager.default.fileExists(atPath: cells.file("never")))
+  }
+
+  @Test func mismatchedFoldersAndModelsAreNamed() async throws {
+    let cells = try await Cells.shared.value
+    let few = cells.file("few")
+    try FileManager.default.createDirectory(atPath: few, withIntermediateDirectories: true)
+    try FileManager.default.copyItem(
+      atPath: cells.labels + "/cells000.png", toPath: few + "/cells000.png")
+    let unmatched = try await Tool.onReference(
+      "segment", "train", "--images", cells.images, "--labels", few, "--output",
+      cells.file("no"))
+    #expect(unmatched.status == 1 && unmatched.errors.contains("2 images have no label"))
+    let wrong = try await Tool.onReference(
+      "segment", "cluster", "--model", cells.model, "--images", cells.images, "--k", "2",
+      "--output", cells.file("no"))
+    #expect(wrong.status == 1 && wrong.errors.contains("of the format \"segmentation 1\""))
+    let colour = cells.file("colour")
+    try FileManager.default.createDirectory(atPath: colour, withIntermediateDirectories: true)
+    try ImageFile.writePNG(
+      Image(width: 8, height: 8, channels: 3, samples: [UInt8](repeating: 9, count: 192)),
+      to: colour + "/a.png")
+    let rgb = try await Tool.onReference(
+      "segment", "predict", "--model", cells.model, "--images", colour, "--output",
+      cells.file("no"))
+    #expect(rgb.status == 1 && rgb.errors.contains("3 channels, but the model takes"))
+  }
+}
