@@ -7,6 +7,7 @@ package enum KernelSource: String, Sendable {
     denseCPU
   case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, codes,
     gates, convolutionCPU, convolutionGPU
+  case tileGPU, convolutionGradientGPU, convolutionPartsGPU
   case logarithm, strips, normalise, pool, segmentation
 
   var text: String {
@@ -31,6 +32,9 @@ package enum KernelSource: String, Sendable {
     case .gates: String(cString: sparrowKernelGates)
     case .convolutionCPU: String(cString: sparrowKernelConvolutionCPU)
     case .convolutionGPU: String(cString: sparrowKernelConvolutionGPU)
+    case .tileGPU: String(cString: sparrowKernelTileGPU)
+    case .convolutionGradientGPU: String(cString: sparrowKernelConvolutionGradientGPU)
+    case .convolutionPartsGPU: String(cString: sparrowKernelConvolutionPartsGPU)
     case .logarithm: String(cString: sparrowKernelLogarithm)
     case .strips: String(cString: sparrowKernelStrips)
     case .normalise: String(cString: sparrowKernelNormalise)
@@ -46,7 +50,8 @@ extension KernelSource {
     let pieces: [String] =
       switch self {
       case .loss: [Self.activation.text, Self.lossRow.text, text]
-      case .matmulGPU, .convolutionGPU: [Self.activation.text, text]
+      case .matmulGPU, .convolutionGPU: [Self.activation.text, Self.tileGPU.text, text]
+      case .convolutionGradientGPU: [Self.tileGPU.text, text]
       case .gates, .segmentation: [Self.activation.text, Self.logarithm.text, text]
       case .normalise, .pool: [Self.strips.text, text]
       case .convolutionCPU: [Self.activation.text, Self.tickets.text, text]

@@ -21,6 +21,14 @@ extension OpenCLBackend {
     var definitions = variant.definitions
     definitions["TRANSPOSE_A"] = shape.transposeA ? 1 : 0
     definitions["TRANSPOSE_B"] = shape.transposeB ? 1 : 0
+    if variant.source == .matmulGPU {
+      // A row as stored, and so every row, starts at a multiple of four elements.
+      func width(_ row: Int, _ operand: Floats) -> Int {
+        row % 4 == 0 && operand.offset % 4 == 0 ? 4 : 1
+      }
+      definitions["VECTOR_A"] = width(shape.transposeA ? shape.m : shape.k, a)
+      definitions["VECTOR_B"] = width(shape.transposeB ? shape.k : shape.n, b)
+    }
     let kernel = try library.kernel("matmul", from: variant.source, definitions)
 
     // Arguments that an epilogue does not use still need a buffer: C serves.
