@@ -4,14 +4,14 @@
 //   M: the pixels of the output, image by image and row by row; N: its channels;
 //   K: u, v and the input's channels, the last fastest
 //
-// Images lie pixel by pixel, `pitch` floats apart. Entries beyond an image's edge are zeros that are
-// multiplied like others, and K is filled up with zeros to a multiple of TILE_K, so that the order
-// of a sum is that of K, whatever the tiles and wherever the pixel lies.
+// Images lie pixel by pixel, `pitch` floats apart. Entries beyond an image's edge are zeros that
+// are multiplied like others, and K is filled up with zeros to a multiple of TILE_K, so that the
+// order of a sum is that of K, whatever the tiles and wherever the pixel lies.
 //
-// The adjoint of a stride of s is s x s convolutions of stride 1, one for each place of the output's
-// pixel within a stride (its phase), with the taps that reach it, turned around: `packTaps` of
-// convolution_parts_gpu.cl lays them out as [phase, taps, O, C]. In what follows the source is the image
-// that is read and the target the one that is made.
+// The adjoint of a stride of s is s x s convolutions of stride 1, one for each place of the
+// output's pixel within a stride (its phase), with the taps that reach it, turned around: `packTaps`
+// of convolution_parts_gpu.cl lays them out as [phase, taps, O, C]. In what follows the source is
+// the image that is read and the target the one that is made.
 //
 // Launch: local size as in tile_gpu.cl; global size (ceil(channels / TILE_N) * local[0],
 // ceil(largest phase's pixels / TILE_M) * local[1], phases). LOCAL_COUNT is a multiple of

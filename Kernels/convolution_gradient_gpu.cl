@@ -5,8 +5,8 @@
 //   K: the pixels of g, image by image and row by row
 //
 // K is cut into bands, by the shape alone, each of which leaves its own sums; `addBands` of
-// convolution_parts_gpu.cl adds them up. Within a band the sum goes from its first pixel to its last;
-// it is filled up with zeros to a multiple of TILE_K, and entries of x beyond the edge are zeros.
+// convolution_parts_gpu.cl adds them up. Within a band the sum goes from its first pixel to its
+// last; it is filled up with zeros to a multiple of TILE_K, and entries beyond x's edge are zeros.
 //
 // Launch: local size as in tile_gpu.cl; global size (ceil(outputs / TILE_N) * local[0],
 // ceil(taps inputs / TILE_M) * local[1], bands). LOCAL_COUNT is at least TILE_K and a multiple of

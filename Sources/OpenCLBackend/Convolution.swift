@@ -105,14 +105,16 @@ extension OpenCLBackend {
     let side = isAdjoint ? shape.geometry.stride : 1
     let positions =
       y.batch * ((y.height + side - 1) / side) * ((y.width + side - 1) / side)
-    let tile = ConvolutionTile.forward(
-      positions: positions, phases: side * side, channels: y.channels,
-      on: device.properties)
+    let tile =
+      convolutionTile
+      ?? .forward(
+        positions: positions, phases: side * side, channels: y.channels,
+        computeUnits: device.computeUnits)
+    let (source, target) = (x.vectorWidth, w.offset % 4 == 0 ? y.vectorWidth : 1)
     let kernel = try library.kernel(
       "convolve", from: .convolutionGPU,
-      tile.definitions.merging([
-        "VECTOR_X": x.vectorWidth, "VECTOR_Y": w.offset % 4 == 0 ? y.vectorWidth : 1,
-      ]) { _, new in new })
+      form: tile.form | UInt64(source) << 24 | UInt64(target) << 28,
+      tile.definitions.merging(["VECTOR_X": source, "VECTOR_Y": target]) { _, new in new })
     var arguments = Arguments(kernel)
     try arguments.add(x)
     try arguments.add(w)
@@ -174,11 +176,14 @@ extension OpenCLBackend {
       min(
         768 / tile.groups(rows: rows, columns: shape.outputs), g.positions / 128,
         (1 << 22) / dw.count))
-    let bandPositions = ((g.positions + most - 1) / most + 15) / 16 * 16
+    let bandPositions =
+      ((g.positions + most - 1) / most + ConvolutionTile.depth - 1)
+      / ConvolutionTile.depth * ConvolutionTile.depth
     let bands = (g.positions + bandPositions - 1) / bandPositions
     let parts = bands == 1 ? dw : try scratch.floats(bands * dw.count, in: context)
     let kernel = try library.kernel(
       "convolutionGradient", from: .convolutionGradientGPU,
+      form: tile.form | UInt64(x.vectorWidth) << 24 | UInt64(g.vectorWidth) << 28,
       tile.definitions.merging(["VECTOR_X": x.vectorWidth, "VECTOR_G": g.vectorWidth]) {
         _, new in new
       })
@@ -294,13 +299,6 @@ extension OpenCLBackend {
 
 extension ConvolutionGeometry {
   fileprivate var taps: Int { kernelHeight * kernelWidth }
-}
-
-extension FeatureMap {
-  /// How many elements of a pixel the kernels may move at once.
-  fileprivate var vectorWidth: Int {
-    channels % 4 == 0 && pitch % 4 == 0 && (tensor.offset + channelOffset) % 4 == 0 ? 4 : 1
-  }
 }
 
 extension Arguments {

@@ -82,6 +82,7 @@ final class KernelLibrary {
   private let cache: ProgramCache?
   private var kernels: [Key: Kernel] = [:]
   private var programs: [ProgramKey: Program] = [:]
+  private var forms: [FormKey: Kernel] = [:]
 
   private struct ProgramKey: Hashable {
     let source: KernelSource
@@ -91,6 +92,12 @@ final class KernelLibrary {
   private struct Key: Hashable {
     let program: ProgramKey
     let name: String
+  }
+
+  private struct FormKey: Hashable {
+    let source: KernelSource
+    let name: String
+    let form: UInt64
   }
 
   init(context: Context, cache: ProgramCache?) {
@@ -111,6 +118,19 @@ final class KernelLibrary {
     programs[programKey] = program
     let kernel = try Kernel(program: program, name: name)
     kernels[key] = kernel
+    return kernel
+  }
+
+  /// A kernel with many macros, for which `form` stands: to put them together for each launch would
+  /// take longer than to launch.
+  func kernel(
+    _ name: String, from source: KernelSource, form: UInt64,
+    _ definitions: @autoclosure () -> [String: Int]
+  ) throws -> Kernel {
+    let key = FormKey(source: source, name: name, form: form)
+    if let kernel = forms[key] { return kernel }
+    let kernel = try kernel(name, from: source, definitions())
+    forms[key] = kernel
     return kernel
   }
 

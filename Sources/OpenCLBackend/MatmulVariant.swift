@@ -13,6 +13,8 @@ package struct MatmulVariant: Hashable, Sendable {
   let blockColumns: Int
   /// Work-items of a work-group in the direction of the columns and of the rows.
   let local: (columns: Int, rows: Int)
+  /// Stands for the definitions among the forms of the source's kernel; below 2^40.
+  let form: UInt64
 
   package static func == (left: MatmulVariant, right: MatmulVariant) -> Bool {
     left.name == right.name
@@ -33,7 +35,8 @@ package struct MatmulVariant: Hashable, Sendable {
     MatmulVariant(
       source: .matmulCPU,
       definitions: ["MB": rows, "NB": columns, "MR": 6, "KC": depth, "PACK_A": packing ? 1 : 0],
-      blockRows: rows, blockColumns: columns, local: (1, 1))
+      blockRows: rows, blockColumns: columns, local: (1, 1),
+      form: UInt64(rows) | UInt64(columns) << 10 | UInt64(depth) << 20 | (packing ? 1 : 0) << 32)
   }
 
   /// Variants of `Kernels/matmul_gpu.cl`.
@@ -47,7 +50,9 @@ package struct MatmulVariant: Hashable, Sendable {
         "RN": registerColumns,
       ],
       blockRows: rows, blockColumns: columns,
-      local: (columns / registerColumns, rows / registerRows))
+      local: (columns / registerColumns, rows / registerRows),
+      form: UInt64(rows) | UInt64(columns) << 10 | UInt64(depth) << 20
+        | UInt64(registerRows) << 32 | UInt64(registerColumns) << 36)
   }
 
   /// The work-items of a work-group.

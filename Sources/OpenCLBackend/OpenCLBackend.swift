@@ -22,6 +22,8 @@ package final class OpenCLBackend: Backend {
   let matmulPlanner: MatmulPlanner
   /// The variant that every product uses; by the planner's choice when nil. For checks of each.
   package var matmulVariant: MatmulVariant?
+  /// The tile that every convolution on a GPU uses; by its shape when nil. For checks of each.
+  package var convolutionTile: ConvolutionTile?
   /// Where event times are collected, if they are.
   package let profile: OperationProfile?
 
