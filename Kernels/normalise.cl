@@ -119,12 +119,10 @@ kernel __attribute__((reqd_work_group_size(CHANNELS, ROWS, 1))) void statisticsG
   const float pivot = c < channels ? x[0] : 0.0f;
   float2 sum = 0;
   if (c < channels)
-#pragma unroll 4
     for (uint i = begin + row; i < end; i += ROWS) sum.x += x[(ulong)i * xPitch] - pivot;
   const float middle = addRows(sums, sum).x * share;
   sum = 0;
   if (c < channels)
-#pragma unroll 4
     for (uint i = begin + row; i < end; i += ROWS) {
       const float d = (x[(ulong)i * xPitch] - pivot) - middle;
       sum.x += d;
@@ -308,7 +306,6 @@ kernel __attribute__((reqd_work_group_size(CHANNELS, ROWS, 1))) void gradientSum
   float2 sum = 0;
   if (c < channels) {
     const float middle = mean[meanOffset + c], factor = deviation[deviationOffset + c];
-#pragma unroll 4
     for (uint i = begin + row; i < end; i += ROWS) {
       const float h = SLOPE(float, activation, g + (ulong)i * gPitch, y + (ulong)i * yPitch);
       sum.x += h;
