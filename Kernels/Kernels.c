@@ -127,3 +127,18 @@ static const char convolution_cpu[] = {
 #embed "convolution_cpu.cl"
     , 0};
 const char *const sparrowKernelConvolutionCPU = convolution_cpu;
+
+static const char tile_gpu[] = {
+#embed "tile_gpu.cl"
+    , 0};
+const char *const sparrowKernelTileGPU = tile_gpu;
+
+static const char convolution_gradient_gpu[] = {
+#embed "convolution_gradient_gpu.cl"
+    , 0};
+const char *const sparrowKernelConvolutionGradientGPU = convolution_gradient_gpu;
+
+static const char convolution_parts_gpu[] = {
+#embed "convolution_parts_gpu.cl"
+    , 0};
+const char *const sparrowKernelConvolutionPartsGPU = convolution_parts_gpu;

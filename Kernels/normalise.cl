@@ -20,6 +20,23 @@
 
 #define RELU 1
 
+// What a work-item of the ...Each kernels takes: WIDTH channels of a position, 4 where every map's
+// and parameter's channels, pitch and offset are multiples of 4, else 1.
+#ifndef WIDTH
+#define WIDTH 1
+#endif
+#define LOAD_float4(p) (*(global const float4 *)(p))
+#define STORE_float4(v, p) (*(global float4 *)(p) = (v))
+#if WIDTH == 4
+#define PART float4
+#define LOAD_PART LOAD_float4
+#else
+#define PART float
+#define LOAD_PART LOAD_float
+#endif
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
 // Of the deviations x - pivot within a band: their mean, and the sum of squares about it. The pivot
 // is the channel's first value, so that all is small where the channel's values are alike; the
 // band is in the cache when it is read for the second time. Four sums side by side, since each
@@ -183,6 +200,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void statisticsTotal(
     }                                                                                            \
   }
 DEFINE_NORMALISE(float)
+DEFINE_NORMALISE(float4)
 DEFINE_NORMALISE(float8)
 
 #define NORMALISE_ARGUMENTS                                                                       \
@@ -208,13 +226,15 @@ kernel void normaliseBand(NORMALISE_ARGUMENTS) {
   FOR_STRIPS(NORMALISE_STRIP)
 }
 
-// Launch: global size positions * channels.
+// Launch: global size positions * channels / WIDTH.
 kernel void normaliseEach(NORMALISE_ARGUMENTS) {
-  const uint i = get_global_id(0) / channels, c = get_global_id(0) % channels;
+  const uint id = (uint)get_global_id(0), parts = channels / WIDTH;
+  const uint i = id / parts, c = (id - i * parts) * WIDTH;
   if (i < positions)
-    normalise_float(x + xOffset + (ulong)i * xPitch + c, 0, 1, activation, mean[meanOffset + c],
-                    scale[scaleOffset + c] * deviation[deviationOffset + c],
-                    shift[shiftOffset + c], y + yOffset + (ulong)i * yPitch + c, 0);
+    JOIN(normalise_, PART)
+    (x + xOffset + (ulong)i * xPitch + c, 0, 1, activation, LOAD_PART(mean + meanOffset + c),
+     LOAD_PART(scale + scaleOffset + c) * LOAD_PART(deviation + deviationOffset + c),
+     LOAD_PART(shift + shiftOffset + c), y + yOffset + (ulong)i * yPitch + c, 0);
 }
 
 // h = g f'(y); y is not read where f is the identity.
@@ -340,6 +360,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gradientSumsTotal
     }                                                                                            \
   }
 DEFINE_NORMALISE_BACKWARD(float)
+DEFINE_NORMALISE_BACKWARD(float4)
 DEFINE_NORMALISE_BACKWARD(float8)
 
 #define NORMALISE_BACKWARD_ARGUMENTS                                                             \
@@ -372,17 +393,19 @@ kernel void normaliseBackwardBand(NORMALISE_BACKWARD_ARGUMENTS) {
   FOR_STRIPS(NORMALISE_BACKWARD_STRIP)
 }
 
-// Launch: global size positions * channels.
+// Launch: global size positions * channels / WIDTH.
 kernel void normaliseBackwardEach(NORMALISE_BACKWARD_ARGUMENTS) {
-  const uint i = get_global_id(0) / channels, c = get_global_id(0) % channels;
+  const uint id = (uint)get_global_id(0), parts = channels / WIDTH;
+  const uint i = id / parts, c = (id - i * parts) * WIDTH;
   const float share = 1.0f / (float)positions;
   if (i < positions) {
-    const float factor = deviation[deviationOffset + c];
-    normaliseBackward_float(
-        g + gOffset + (ulong)i * gPitch + c, 0, y + yOffset + (ulong)i * yPitch + c, 0,
-        x + xOffset + (ulong)i * xPitch + c, 0, 1, activation, mean[meanOffset + c],
-        scale[scaleOffset + c] * factor, shiftGradient[shiftGradientOffset + c] * share,
-        scaleGradient[scaleGradientOffset + c] * share * factor,
-        dx + dxOffset + (ulong)i * dxPitch + c, 0);
+    const PART factor = LOAD_PART(deviation + deviationOffset + c);
+    JOIN(normaliseBackward_, PART)
+    (g + gOffset + (ulong)i * gPitch + c, 0, y + yOffset + (ulong)i * yPitch + c, 0,
+     x + xOffset + (ulong)i * xPitch + c, 0, 1, activation, LOAD_PART(mean + meanOffset + c),
+     LOAD_PART(scale + scaleOffset + c) * factor,
+     LOAD_PART(shiftGradient + shiftGradientOffset + c) * share,
+     LOAD_PART(scaleGradient + scaleGradientOffset + c) * share * factor,
+     dx + dxOffset + (ulong)i * dxPitch + c, 0);
   }
 }

@@ -59,7 +59,7 @@ kernel void maxPoolRow(POOL_ARGUMENTS) {
 
 // Launch: global size rows * width * channels.
 kernel void maxPoolEach(POOL_ARGUMENTS) {
-  const uint c = get_global_id(0) % channels, pixel = get_global_id(0) / channels;
+  const uint id = (uint)get_global_id(0), pixel = id / channels, c = id - pixel * channels;
   const uint j = pixel % width, row = pixel / width;
   const ulong xRowPitch = (ulong)width * SIZE * xPitch;
   if (row < rows)
@@ -95,7 +95,7 @@ kernel void maxPoolBackwardRow(POOL_BACKWARD_ARGUMENTS) {
 
 // Launch: global size rows * width * channels.
 kernel void maxPoolBackwardEach(POOL_BACKWARD_ARGUMENTS) {
-  const uint c = get_global_id(0) % channels, pixel = get_global_id(0) / channels;
+  const uint id = (uint)get_global_id(0), pixel = id / channels, c = id - pixel * channels;
   const uint j = pixel % width, row = pixel / width;
   const ulong xRowPitch = (ulong)width * SIZE * xPitch, dxRowPitch = (ulong)width * SIZE * dxPitch;
   if (row < rows)

@@ -10,11 +10,7 @@ extension OpenCLBackend {
     precondition(bias.map { $0.count == shape.outputs } ?? true, "a bias for each output")
     guard y.positions > 0 else { return }
     if family == .cpu { return try convolve(x, w, bias, activation, y, shape, isAdjoint: false) }
-    let kernel = try convolutionKernel("convolution")
-    var arguments = Arguments(kernel)
-    try arguments.add(x, w, bias, activation, y, shape)
-    try launchPixels(
-      kernel, as: "convolution \(shape)", channels: shape.outputs, positions: y.positions)
+    try product(x, w, bias, activation, y, shape, isAdjoint: false)
   }
 
   package func transposedConvolution(
@@ -25,25 +21,8 @@ extension OpenCLBackend {
     precondition(bias.map { $0.count == shape.inputs } ?? true, "a bias for each output")
     guard y.positions > 0 else { return }
     if family == .cpu { return try convolve(x, w, bias, activation, y, shape, isAdjoint: true) }
-    // So that neighbouring work-items read neighbouring weights.
-    let transposed = try scratch.floats(w.count, in: context)
-    let exchange = try convolutionKernel("transposeTaps")
-    var arguments = Arguments(exchange)
-    try arguments.add(w)
-    try arguments.add(transposed)
-    try arguments.add(geometry.taps)
-    try arguments.add(shape.inputs)
-    try arguments.add(shape.outputs)
-    try launchPixels(
-      exchange, as: exchange.name, channels: shape.inputs,
-      positions: geometry.taps * shape.outputs)
-
-    let kernel = try convolutionKernel("transposedConvolution")
-    arguments = Arguments(kernel)
-    try arguments.add(x, transposed, bias, activation, y, shape)
-    try launchPixels(
-      kernel, as: "transposedConvolution \(shape)", channels: shape.inputs,
-      positions: y.positions)
+    try product(
+      x, try packedTaps(w, shape), bias, activation, y, shape, isAdjoint: true)
   }
 
   package func convolutionGradient(
@@ -51,36 +30,24 @@ extension OpenCLBackend {
   ) throws {
     let shape = ConvolutionShape(input: x, output: g, weight: dw, geometry: geometry)
     guard g.positions > 0 else { return try fill(dw, with: 0) }
+    if family == .gpu { return try gradientByProduct(x, g, shape, into: dw) }
     // By the shape alone, so that the order of a sum does not depend on the device's size: bands
     // that keep a device busy, long enough to be worth adding up, in not too much memory.
     let rows = shape.batch * shape.outputHeight
     let most = max(1, min(32, g.positions / 576, (1 << 22) / dw.count))
     let bandRows = (rows + most - 1) / most
-    let bands = (rows + bandRows - 1) / bandRows
-    if family == .cpu { return try gradientByBands(x, g, shape, bandRows, bands, into: dw) }
-
-    let parts = bands == 1 ? dw : try scratch.floats(bands * dw.count, in: context)
-    let kernel = try convolutionKernel("convolutionGradient")
-    var arguments = Arguments(kernel)
-    try arguments.add(x)
-    try arguments.add(g)
-    try arguments.add(parts)
-    try arguments.add(shape)
-    try arguments.add(bandRows)
-    try arguments.add(bands)
-    try launchPixels(
-      kernel, as: "convolutionGradient \(shape)", channels: shape.outputs,
-      positions: dw.count / shape.outputs * bands)
-    try addBands(parts, bands, into: dw)
+    try gradientByBands(x, g, shape, bandRows, (rows + bandRows - 1) / bandRows, into: dw)
   }
 
   package func channelSums(of x: Map, into s: Floats) throws {
     precondition(s.count == x.channels, "sums of \(x.channels) channels into \(s.shape)")
     guard x.positions > 0 else { return try fill(s, with: 0) }
-    let bandPositions = max(1024, (x.positions + 63) / 64)
+    let bandPositions =
+      family == .cpu
+      ? max(1024, (x.positions + 63) / 64) : max(256, (x.positions + 255) / 256)
     let bands = (x.positions + bandPositions - 1) / bandPositions
     let parts = bands == 1 ? s : try scratch.floats(bands * s.count, in: context)
-    let kernel = try convolutionKernel("channelSums")
+    let kernel = try partsKernel("channelSums")
     var arguments = Arguments(kernel)
     try arguments.add(x)
     try arguments.add(parts)
@@ -91,7 +58,9 @@ extension OpenCLBackend {
     if family == .cpu {
       try launch(kernel, as: kernel.name, global: (bands, 1), local: (1, 1))
     } else {
-      try launchPixels(kernel, as: kernel.name, channels: x.channels, positions: bands)
+      try launch(
+        kernel, as: kernel.name, global: (x.channels, bands * Macro.sumRows),
+        local: (Macro.sumColumns, Macro.sumRows))
     }
     try addBands(parts, bands, into: s)
   }
@@ -99,44 +68,156 @@ extension OpenCLBackend {
   // MARK: Both layouts
 
   private func convolutionKernel(_ name: String) throws -> Kernel {
-    family == .cpu
-      ? try library.kernel(
-        name, from: .convolutionCPU,
-        ["POSITIONS": Macro.positions, "CHUNK": Macro.chunk])
-      : try library.kernel(name, from: .convolutionGPU)
+    try library.kernel(
+      name, from: .convolutionCPU, ["POSITIONS": Macro.positions, "CHUNK": Macro.chunk])
+  }
+
+  private func partsKernel(_ name: String) throws -> Kernel {
+    try family == .cpu
+      ? convolutionKernel(name) : library.kernel(name, from: .convolutionPartsGPU)
   }
 
   /// The sums of the bands, which are `result` itself where there is one band.
   private func addBands(_ parts: Floats, _ bands: Int, into result: Floats) throws {
     guard bands > 1 else { return }
-    let kernel = try convolutionKernel("addBands")
+    let kernel = try partsKernel("addBands")
     var arguments = Arguments(kernel)
     try arguments.add(parts)
     try arguments.add(result)
     try arguments.add(result.count)
     try arguments.add(bands)
-    try launch(
-      kernel, as: kernel.name, global: (family == .cpu ? 1 : result.count, 1),
-      local: (localSize(kernel), 1))
+    if family == .cpu {
+      try launch(kernel, as: kernel.name, global: (1, 1), local: (localSize(kernel), 1))
+    } else {
+      try launch(
+        kernel, as: kernel.name, global: (result.count, Macro.sumRows),
+        local: (Macro.sumColumns, Macro.sumRows))
+    }
   }
 
   // MARK: GPUs
 
-  /// A work-item for each channel of each position; a group holds neighbours of both.
-  private func launchPixels(
-    _ kernel: Kernel, as label: @autoclosure () -> String, channels: Int, positions: Int
+  /// A convolution or its adjoint, whose weights are packed.
+  private func product(
+    _ x: Map, _ w: Floats, _ bias: Floats?, _ activation: Activation, _ y: Map,
+    _ shape: ConvolutionShape, isAdjoint: Bool
   ) throws {
+    let side = isAdjoint ? shape.geometry.stride : 1
+    let positions =
+      y.batch * ((y.height + side - 1) / side) * ((y.width + side - 1) / side)
+    let tile =
+      convolutionTile
+      ?? .forward(
+        positions: positions, phases: side * side, channels: y.channels,
+        computeUnits: device.computeUnits)
+    let (source, target) = (x.vectorWidth, w.offset % 4 == 0 ? y.vectorWidth : 1)
+    let kernel = try library.kernel(
+      "convolve", from: .convolutionGPU,
+      form: tile.form | UInt64(source) << 24 | UInt64(target) << 28,
+      tile.definitions.merging(["VECTOR_X": source, "VECTOR_Y": target]) { _, new in new })
+    var arguments = Arguments(kernel)
+    try arguments.add(x)
+    try arguments.add(w)
+    // Without a bias the argument still needs a buffer.
+    try arguments.add(bias ?? w)
+    try arguments.add(bias == nil ? 0 : 1)
+    try arguments.add(activation.code)
+    try arguments.add(y)
+    for size in [
+      y.batch, x.height, x.width, x.channels, y.height, y.width, y.channels,
+      shape.geometry.kernelHeight, shape.geometry.kernelWidth, shape.geometry.stride,
+      shape.geometry.padding, isAdjoint ? 1 : 0,
+    ] {
+      try arguments.add(size)
+    }
+    try launch(
+      kernel, as: (isAdjoint ? "transposedConvolution" : "convolution") + " \(shape)", tile: tile,
+      rows: positions, columns: y.channels, planes: side * side)
+  }
+
+  /// The weights of an adjoint, as `convolve` takes them.
+  private func packedTaps(_ w: Floats, _ shape: ConvolutionShape) throws -> Floats {
+    let geometry = shape.geometry
+    let phases = geometry.stride * geometry.stride
+    let taps =
+      ((geometry.kernelHeight - 1) / geometry.stride + 1)
+      * ((geometry.kernelWidth - 1) / geometry.stride + 1)
+    let packed = try scratch.floats(
+      phases * taps * shape.outputs * shape.inputs, in: context)
+    let kernel = try partsKernel("packTaps")
+    var arguments = Arguments(kernel)
+    try arguments.add(w)
+    try arguments.add(packed)
+    for size in [
+      shape.inputs, shape.outputs, geometry.kernelHeight, geometry.kernelWidth, geometry.stride,
+      geometry.padding,
+    ] {
+      try arguments.add(size)
+    }
+    // Neighbouring work-items take neighbouring channels of one row.
     let group = localSize(kernel)
     var columns = 1
-    while columns * 2 <= group && columns < channels { columns *= 2 }
+    while columns * 2 <= group && columns < shape.inputs { columns *= 2 }
     try launch(
-      kernel, as: label(), global: (channels, positions), local: (columns, group / columns))
+      kernel, as: kernel.name, global: (shape.inputs, phases * taps * shape.outputs),
+      local: (columns, group / columns))
+    return packed
+  }
+
+  private func gradientByProduct(
+    _ x: Map, _ g: Map, _ shape: ConvolutionShape, into dw: Floats
+  ) throws {
+    let rows = dw.count / shape.outputs
+    let tile = ConvolutionTile.gradient(channels: shape.outputs)
+    // By the shape alone, so that the order of a sum does not depend on the device's size: bands
+    // that keep a large device busy, long enough to be worth adding up, in not too much memory.
+    let most = max(
+      1,
+      min(
+        768 / tile.groups(rows: rows, columns: shape.outputs), g.positions / 128,
+        (1 << 22) / dw.count))
+    let bandPositions =
+      ((g.positions + most - 1) / most + ConvolutionTile.depth - 1)
+      / ConvolutionTile.depth * ConvolutionTile.depth
+    let bands = (g.positions + bandPositions - 1) / bandPositions
+    let parts = bands == 1 ? dw : try scratch.floats(bands * dw.count, in: context)
+    let kernel = try library.kernel(
+      "convolutionGradient", from: .convolutionGradientGPU,
+      form: tile.form | UInt64(x.vectorWidth) << 24 | UInt64(g.vectorWidth) << 28,
+      tile.definitions.merging(["VECTOR_X": x.vectorWidth, "VECTOR_G": g.vectorWidth]) {
+        _, new in new
+      })
+    var arguments = Arguments(kernel)
+    try arguments.add(x)
+    try arguments.add(g)
+    try arguments.add(parts)
+    try arguments.add(shape)
+    try arguments.add(bandPositions)
+    try launch(
+      kernel, as: "convolutionGradient \(shape)", tile: tile, rows: rows, columns: shape.outputs,
+      planes: bands)
+    try addBands(parts, bands, into: dw)
+  }
+
+  private func launch(
+    _ kernel: Kernel, as label: @autoclosure () -> String, tile: ConvolutionTile, rows: Int,
+    columns: Int, planes: Int
+  ) throws {
+    try launch(
+      kernel, as: label(),
+      global: (
+        (columns + tile.columns - 1) / tile.columns * tile.local.columns,
+        (rows + tile.rows - 1) / tile.rows * tile.local.rows
+      ), local: tile.local, planes: planes)
   }
 
   // MARK: CPUs
 
-  /// Macros of `Kernels/convolution_cpu.cl` that the launches must agree with.
+  /// Macros of the kernels that the launches must agree with.
   private enum Macro {
+    /// The groups of `Kernels/convolution_parts_gpu.cl`.
+    static let (sumColumns, sumRows) = (16, 16)
+    // Those of `Kernels/convolution_cpu.cl`:
     /// Positions of a block, a multiple of the lanes.
     static let positions = 96
     /// Positions of a gradient's chunk.

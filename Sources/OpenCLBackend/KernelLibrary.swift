@@ -7,6 +7,7 @@ package enum KernelSource: String, Sendable {
     denseCPU
   case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, codes,
     gates, convolutionCPU, convolutionGPU
+  case tileGPU, convolutionGradientGPU, convolutionPartsGPU
   case logarithm, strips, normalise, pool, segmentation
 
   var text: String {
@@ -31,6 +32,9 @@ package enum KernelSource: String, Sendable {
     case .gates: String(cString: sparrowKernelGates)
     case .convolutionCPU: String(cString: sparrowKernelConvolutionCPU)
     case .convolutionGPU: String(cString: sparrowKernelConvolutionGPU)
+    case .tileGPU: String(cString: sparrowKernelTileGPU)
+    case .convolutionGradientGPU: String(cString: sparrowKernelConvolutionGradientGPU)
+    case .convolutionPartsGPU: String(cString: sparrowKernelConvolutionPartsGPU)
     case .logarithm: String(cString: sparrowKernelLogarithm)
     case .strips: String(cString: sparrowKernelStrips)
     case .normalise: String(cString: sparrowKernelNormalise)
@@ -46,7 +50,8 @@ extension KernelSource {
     let pieces: [String] =
       switch self {
       case .loss: [Self.activation.text, Self.lossRow.text, text]
-      case .matmulGPU, .convolutionGPU: [Self.activation.text, text]
+      case .matmulGPU, .convolutionGPU: [Self.activation.text, Self.tileGPU.text, text]
+      case .convolutionGradientGPU: [Self.tileGPU.text, text]
       case .gates, .segmentation: [Self.activation.text, Self.logarithm.text, text]
       case .normalise, .pool: [Self.strips.text, text]
       case .convolutionCPU: [Self.activation.text, Self.tickets.text, text]
@@ -77,6 +82,7 @@ final class KernelLibrary {
   private let cache: ProgramCache?
   private var kernels: [Key: Kernel] = [:]
   private var programs: [ProgramKey: Program] = [:]
+  private var forms: [FormKey: Kernel] = [:]
 
   private struct ProgramKey: Hashable {
     let source: KernelSource
@@ -86,6 +92,12 @@ final class KernelLibrary {
   private struct Key: Hashable {
     let program: ProgramKey
     let name: String
+  }
+
+  private struct FormKey: Hashable {
+    let source: KernelSource
+    let name: String
+    let form: UInt64
   }
 
   init(context: Context, cache: ProgramCache?) {
@@ -106,6 +118,19 @@ final class KernelLibrary {
     programs[programKey] = program
     let kernel = try Kernel(program: program, name: name)
     kernels[key] = kernel
+    return kernel
+  }
+
+  /// A kernel with many macros, for which `form` stands: to put them together for each launch would
+  /// take longer than to launch.
+  func kernel(
+    _ name: String, from source: KernelSource, form: UInt64,
+    _ definitions: @autoclosure () -> [String: Int]
+  ) throws -> Kernel {
+    let key = FormKey(source: source, name: name, form: form)
+    if let kernel = forms[key] { return kernel }
+    let kernel = try kernel(name, from: source, definitions())
+    forms[key] = kernel
     return kernel
   }
 

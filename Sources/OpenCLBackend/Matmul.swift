@@ -18,10 +18,7 @@ extension OpenCLBackend {
     epilogue: MatmulEpilogue<Storage>
   ) throws {
     precondition(shape.k > 0, "a product over no terms")
-    var definitions = variant.definitions
-    definitions["TRANSPOSE_A"] = shape.transposeA ? 1 : 0
-    definitions["TRANSPOSE_B"] = shape.transposeB ? 1 : 0
-    let kernel = try library.kernel("matmul", from: variant.source, definitions)
+    let kernel = try matmulKernel(variant, shape, a, b)
 
     // Arguments that an epilogue does not use still need a buffer: C serves.
     var (code, extra, sums): (Int32, Floats, Floats) = (0, c, c)
@@ -53,6 +50,32 @@ extension OpenCLBackend {
     try launch(
       kernel, as: "matmul \(shape)",
       global: (columns * variant.local.columns, rows * variant.local.rows), local: variant.local)
+  }
+
+  private func matmulKernel(
+    _ variant: MatmulVariant, _ shape: MatmulShape, _ a: Floats, _ b: Floats
+  ) throws -> Kernel {
+    // On GPUs four elements at once where a row as stored, and so every row, starts at a multiple of
+    // four.
+    func width(_ row: Int, _ operand: Floats) -> Int {
+      variant.source == .matmulGPU && row % 4 == 0 && operand.offset % 4 == 0 ? 4 : 1
+    }
+    let widthA = width(shape.transposeA ? shape.m : shape.k, a)
+    let widthB = width(shape.transposeB ? shape.k : shape.n, b)
+    let (turnsA, turnsB) = (shape.transposeA ? 1 : 0, shape.transposeB ? 1 : 0)
+    func definitions() -> [String: Int] {
+      var definitions = variant.definitions
+      definitions["TRANSPOSE_A"] = turnsA
+      definitions["TRANSPOSE_B"] = turnsB
+      if variant.source == .matmulGPU {
+        definitions["VECTOR_A"] = widthA
+        definitions["VECTOR_B"] = widthB
+      }
+      return definitions
+    }
+    let operands = turnsA | turnsB << 1 | widthA << 2 | widthB << 5
+    return try library.kernel(
+      "matmul", from: variant.source, form: variant.form | UInt64(operands) << 40, definitions())
   }
 
   /// The name of the variant that products of this shape use.

@@ -97,9 +97,10 @@ final class MatmulPlanner {
     _ shape: MatmulShape, _ candidates: [MatmulVariant], on backend: OpenCLBackend
   ) throws -> MatmulVariant {
     let usual = candidates[0]
-    // A part of a very large product tells the same.
+    // A part of a very large product tells the same, if it keeps the device as busy.
+    let side = family == .cpu ? 1024 : 4096
     let part = MatmulShape(
-      m: min(shape.m, 1024), n: min(shape.n, 1024), k: min(shape.k, 1024),
+      m: min(shape.m, side), n: min(shape.n, side), k: min(shape.k, 1024),
       transposeA: shape.transposeA, transposeB: shape.transposeB)
     let a = try backend.allocate(
       part.transposeA ? [part.k, part.m] : [part.m, part.k], of: Float.self)

@@ -13,6 +13,8 @@ package struct MatmulVariant: Hashable, Sendable {
   let blockColumns: Int
   /// Work-items of a work-group in the direction of the columns and of the rows.
   let local: (columns: Int, rows: Int)
+  /// Stands for the definitions among the forms of the source's kernel; below 2^40.
+  let form: UInt64
 
   package static func == (left: MatmulVariant, right: MatmulVariant) -> Bool {
     left.name == right.name
@@ -33,7 +35,8 @@ package struct MatmulVariant: Hashable, Sendable {
     MatmulVariant(
       source: .matmulCPU,
       definitions: ["MB": rows, "NB": columns, "MR": 6, "KC": depth, "PACK_A": packing ? 1 : 0],
-      blockRows: rows, blockColumns: columns, local: (1, 1))
+      blockRows: rows, blockColumns: columns, local: (1, 1),
+      form: UInt64(rows) | UInt64(columns) << 10 | UInt64(depth) << 20 | (packing ? 1 : 0) << 32)
   }
 
   /// Variants of `Kernels/matmul_gpu.cl`.
@@ -47,7 +50,9 @@ package struct MatmulVariant: Hashable, Sendable {
         "RN": registerColumns,
       ],
       blockRows: rows, blockColumns: columns,
-      local: (columns / registerColumns, rows / registerRows))
+      local: (columns / registerColumns, rows / registerRows),
+      form: UInt64(rows) | UInt64(columns) << 10 | UInt64(depth) << 20
+        | UInt64(registerRows) << 32 | UInt64(registerColumns) << 36)
   }
 
   /// The work-items of a work-group.
@@ -65,8 +70,11 @@ package struct MatmulVariant: Hashable, Sendable {
     case .gpu:
       [
         .gpu(rows: 128, columns: 128, depth: 8, registerRows: 8, registerColumns: 8),
-        .gpu(rows: 64, columns: 64, depth: 16, registerRows: 4, registerColumns: 4),
-        .gpu(rows: 32, columns: 32, depth: 16, registerRows: 2, registerColumns: 2),
+        .gpu(rows: 128, columns: 64, depth: 8, registerRows: 8, registerColumns: 8),
+        .gpu(rows: 64, columns: 64, depth: 16, registerRows: 8, registerColumns: 4),
+        .gpu(rows: 32, columns: 32, depth: 32, registerRows: 4, registerColumns: 4),
+        .gpu(rows: 32, columns: 32, depth: 32, registerRows: 2, registerColumns: 2),
+        .gpu(rows: 16, columns: 16, depth: 32, registerRows: 2, registerColumns: 2),
       ]
     }
   }
@@ -76,11 +84,12 @@ package struct MatmulVariant: Hashable, Sendable {
     ((shape.m + blockRows - 1) / blockRows) * ((shape.n + blockColumns - 1) / blockColumns)
   }
 
-  /// The variants that can run on the device and keep its compute units busy at this shape, the
-  /// largest tile first: the first is a good choice without measuring.
+  /// The variants worth trying on the device at this shape, the one to take without measuring first.
   ///
-  /// Tiles too large for the shape are left out even where they measure well: on a machine that is
-  /// busy with other work, one core that works alone looks as fast as all of them.
+  /// On CPUs, those that keep the compute units busy, the largest tile first. Tiles too large for the
+  /// shape are left out even where they measure well: on a machine that is busy with other work, one
+  /// core that works alone looks as fast as all of them. GPUs are seldom shared: there tiles that
+  /// leave some compute units idle are tried as well.
   static func candidates(
     for shape: MatmulShape, family: DeviceFamily, on device: DeviceDescription
   ) -> [MatmulVariant] {
@@ -89,7 +98,17 @@ package struct MatmulVariant: Hashable, Sendable {
     let bySize = (runnable.isEmpty ? all : runnable).sorted {
       $0.blockRows * $0.blockColumns > $1.blockRows * $1.blockColumns
     }
-    let busy = bySize.filter { $0.groups(for: shape) >= 4 * device.computeUnits }
-    return busy.isEmpty ? [bySize[bySize.count - 1]] : busy
+    let smallest = bySize[bySize.count - 1]
+    func keeping(_ groupsForEach: Double) -> [MatmulVariant] {
+      bySize.filter {
+        Double($0.groups(for: shape)) >= groupsForEach * Double(device.computeUnits)
+      }
+    }
+    if family == .cpu {
+      let busy = keeping(4)
+      return busy.isEmpty ? [smallest] : busy
+    }
+    let usual = keeping(2).first ?? smallest
+    return [usual] + keeping(0.25).filter { $0 != usual }
   }
 }

@@ -22,6 +22,8 @@ package final class OpenCLBackend: Backend {
   let matmulPlanner: MatmulPlanner
   /// The variant that every product uses; by the planner's choice when nil. For checks of each.
   package var matmulVariant: MatmulVariant?
+  /// The tile that every convolution on a GPU uses; by its shape when nil. For checks of each.
+  package var convolutionTile: ConvolutionTile?
   /// Where event times are collected, if they are.
   package let profile: OperationProfile?
 
@@ -94,15 +96,17 @@ package final class OpenCLBackend: Backend {
   /// Enqueues a kernel whose arguments are set, over `global` work-items rounded up to whole
   /// work-groups.
   ///
-  /// - Parameter label: what the profile counts it as.
+  /// - Parameters:
+  ///   - label: what the profile counts it as.
+  ///   - planes: work-groups in the third dimension, of one work-item's depth.
   func launch(
     _ kernel: Kernel, as label: @autoclosure () -> String, global: (Int, Int),
-    local: (columns: Int, rows: Int)
+    local: (columns: Int, rows: Int), planes: Int = 1
   ) throws {
     func rounded(_ size: Int, _ unit: Int) -> Int { (size + unit - 1) / unit * unit }
     let event = try queue.enqueue(
-      kernel, global: (rounded(global.0, local.0), rounded(global.1, local.1), 1),
-      local: (local.0, local.1, 1), dimensions: 2)
+      kernel, global: (rounded(global.0, local.0), rounded(global.1, local.1), planes),
+      local: (local.0, local.1, 1), dimensions: planes > 1 ? 3 : 2)
     if let profile, let event { profile.add(label(), event) }
   }
 

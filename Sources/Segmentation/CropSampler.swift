@@ -1,4 +1,5 @@
 import Compute
+import Dispatch
 import RandomNumbers
 
 /// Crops for one step of training.
@@ -72,7 +73,9 @@ package struct CropSampler: Sendable {
     precondition(
       labels.count == count * area && images.count == labels.count * channels,
       "the buffers do not hold whole crops")
-    for i in 0..<count {
+    // The crops of a batch do not overlap, so that each may be made on a thread of its own.
+    nonisolated(unsafe) let (images, labels) = (images, labels)
+    DispatchQueue.concurrentPerform(iterations: count) { i in
       var random = SplitMix64(seed: seed, stream: batch &* UInt64(count) &+ UInt64(i))
       cut(
         into: UnsafeMutableBufferPointer(

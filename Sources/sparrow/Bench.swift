@@ -12,7 +12,9 @@ import Training
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure matmul, convolutions or training on a device.",
-    subcommands: [BenchMatmul.self, BenchConvolution.self, BenchTrain.self])
+    subcommands: [
+      BenchMatmul.self, BenchConvolution.self, BenchTrain.self, BenchSegment.self,
+    ])
 }
 
 struct BenchMatmul: ParsableCommand {

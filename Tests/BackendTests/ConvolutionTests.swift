@@ -95,6 +95,48 @@ extension FlawedBackend {
     try onEveryBackend { try check($0) }
   }
 
+  /// On GPUs the choice of a tile never changes a bit, and every tile does every shape.
+  @Test func tilesAgreeToTheBit() throws {
+    guard let device = try TestDevice.find() else { return }
+    let backend = try OpenCLBackend(device: device, family: .gpu, tuning: .rule)
+    let reference = ReferenceBackend(threads: 2)
+    // Channels that are moved four at a time, and channels that are not.
+    for (inputs, outputs) in [(20, 36), (5, 18)] {
+      for geometry in [ConvolutionGeometry.same(3), ConvolutionGeometry(kernel: 2, stride: 2)] {
+        func results<B: Backend>(_ backend: B) throws -> [[Float]] {
+          let x = try backend.filled([2, 11, 13, inputs], seed: 1)
+          let g = try backend.filled(
+            [2, geometry.outputHeight(11), geometry.outputWidth(13), outputs], seed: 2)
+          let w = try backend.filled(
+            [geometry.kernelHeight, geometry.kernelWidth, inputs, outputs], seed: 3)
+          let (y, dx) = (
+            try backend.allocate(g.shape, of: Float.self),
+            try backend.allocate(x.shape, of: Float.self)
+          )
+          try backend.convolution(
+            FeatureMap(x), weight: w, bias: nil, activation: .relu, geometry: geometry,
+            into: FeatureMap(y))
+          try backend.transposedConvolution(
+            FeatureMap(g), weight: w, bias: nil, activation: .identity, geometry: geometry,
+            into: FeatureMap(dx))
+          return [try backend.download(y), try backend.download(dx)]
+        }
+        let expected = try results(reference)
+        var first: [[Float]]?
+        for tile in ConvolutionTile.all {
+          backend.convolutionTile = tile
+          let got = try results(backend)
+          #expect(got == first ?? got, "\(tile), \(inputs) to \(outputs) channels, \(geometry)")
+          for (a, b) in zip(got.joined(), expected.joined()) where abs(a - b) > 1e-4 {
+            Issue.record("\(tile): \(a) for \(b), \(inputs) to \(outputs) channels, \(geometry)")
+            break
+          }
+          first = first ?? got
+        }
+      }
+    }
+  }
+
   /// The gradients are those of E = sum of r tanh(conv(x, w) + b), by differences of E.
   @Test func gradientsAgreeWithDifferences() throws {
     let backend = ReferenceBackend()
