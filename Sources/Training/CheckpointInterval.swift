@@ -1,5 +1,5 @@
 /// How often a run is saved.
-package enum CheckpointInterval: Equatable, Sendable {
+package enum CheckpointInterval: Hashable, Sendable {
   case seconds(Double)
   case steps(Int)
   case epochs(Int)

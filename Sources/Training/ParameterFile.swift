@@ -86,7 +86,7 @@ package struct ParameterFile: Sendable {
     guard file.entries.count == layouts.reduce(0, { $0 + $1.slots.count }) else {
       throw FileError(path: path, reason: "has tensors that its network does not")
     }
-    guard file.isUndamaged ?? true else {
+    guard file.isUndamaged() ?? true else {
       throw FileError(
         path: path, reason: "damaged or changed by another program: the checksum differs")
     }

@@ -28,6 +28,15 @@ package struct StepRecord: Sendable {
   package let images: [UInt32]
   package let before, after: TrainingState
   package let rowError, rowL0: [Float]
+
+  package init(
+    step: Int, epoch: Int, stepInEpoch: Int, images: [UInt32], before: TrainingState,
+    after: TrainingState, rowError: [Float], rowL0: [Float]
+  ) {
+    (self.step, self.epoch, self.stepInEpoch) = (step, epoch, stepInEpoch)
+    (self.images, self.before, self.after) = (images, before, after)
+    (self.rowError, self.rowL0) = (rowError, rowL0)
+  }
 }
 
 /// What a checkpoint says of its run besides the state.

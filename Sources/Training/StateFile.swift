@@ -13,7 +13,8 @@ package struct StateFile: Sendable {
   package static func contents(
     format: String, description: some Encodable, entries: [Safetensors.Entry]
   ) throws -> Safetensors {
-    try Safetensors(format: format, description: description, entries: entries)
+    try Safetensors(
+      format: format, description: description, entries: entries, isSealed: true)
   }
 
   /// - Parameters:
@@ -35,7 +36,7 @@ package struct StateFile: Sendable {
             + "\"\(format)\""
           : "of the format \"\(found)\", not \(kind)")
     }
-    guard file.isUndamaged == true else {
+    guard file.isUndamaged(isSealed: true) == true else {
       throw FileError(path: path, reason: "damaged: the checksum differs")
     }
   }
