@@ -71,6 +71,7 @@ let package = Package(
       name: "Segmentation",
       dependencies: [
         "Compute", "Datasets", "Imaging", "Networks", "RandomNumbers", "Training",
+        .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .executableTarget(
       name: "sparrow",

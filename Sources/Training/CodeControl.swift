@@ -92,13 +92,13 @@ extension CodeControl {
   }
 
   /// What the control carries from step to step, besides the threshold among the parameters.
-  func state(on backend: B) throws -> [(name: String, values: [Float])] {
+  package func state(on backend: B) throws -> [(name: String, values: [Float])] {
     try ownTensors.map { ($0.name, try backend.download($0.tensor)) }
       + [(Self.bandwidthName, [step.bandwidth])]
   }
 
   /// - Throws: `TrainingError.unsuitableData` where tensors are missing or of another size.
-  mutating func restore(_ state: TrainingState, on backend: B) throws {
+  package mutating func restore(_ state: TrainingState, on backend: B) throws {
     for (name, tensor) in ownTensors {
       try backend.upload(try state.tensor(name, count: tensor.count), into: tensor)
     }

@@ -144,7 +144,7 @@ extension Optimizer {
   }
 
   /// What the tensors of its state are called.
-  var stateNames: [String] { named.map(\.name) }
+  package var stateNames: [String] { named.map(\.name) }
 
   /// What a checkpoint must hold for the run to continue with the same bits, besides the parameters
   /// and the configuration.

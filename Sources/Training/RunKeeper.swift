@@ -8,8 +8,8 @@ package final class RunKeeper<State: Sendable> {
   private let contents: @Sendable (State) throws -> Safetensors
   private let requestedStop: () -> Int32?
   private var lastSaved = ContinuousClock.now
-  /// Called on this thread with each state that is handed over to be written.
-  package var willSave: (State) throws -> Void = { _ in }
+  /// Called with each state before it is handed over to be written, to add to it.
+  package var willSave: (inout State) throws -> Void = { _ in }
 
   /// - Parameters:
   ///   - contents: what a state is as a file; called on the writing thread.
@@ -44,9 +44,10 @@ package final class RunKeeper<State: Sendable> {
 
   /// Starts writing `state`.
   package func save(_ state: State) throws {
-    try willSave(state)
-    let contents = contents
-    try store.write { try contents(state) }
+    var complete = state
+    try willSave(&complete)
+    let (saved, contents) = (complete, contents)
+    try store.write { try contents(saved) }
     lastSaved = .now
   }
 

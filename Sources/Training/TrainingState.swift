@@ -22,7 +22,7 @@ package struct TrainingState: Sendable {
   package subscript(_ name: String) -> [Float]? { tensors.first { $0.name == name }?.values }
 
   /// The tensors of these names alone.
-  func part(_ names: [String]) -> TrainingState {
+  package func part(_ names: [String]) -> TrainingState {
     TrainingState(stepCount: stepCount, tensors: tensors.filter { names.contains($0.name) })
   }
 

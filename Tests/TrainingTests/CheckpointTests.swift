@@ -14,7 +14,7 @@ private func savedRun() throws -> TemporaryFolder {
   let keeper = keeper(configuration, in: folder.path, every: .steps(13)) {
     run.step.optimizer.stepCount == 27
   }
-  keeper.willSave = { if $0.training.stepCount == 27 { throw Unsaved() } }
+  keeper.willSave = { state in if state.training.stepCount == 27 { throw Unsaved() } }
   #expect(throws: Unsaved.self) { try run.run(keeper: keeper) { _ in } }
   try keeper.finish()
   return folder
