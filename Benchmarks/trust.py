@@ -101,9 +101,49 @@ def memory(options, results):
            "| MiB | " + " | ".join(f"{resident[epoch]:.1f}" for epoch in shown) + " |"]
 
 
+def disk(options, results):
+    """A disk that fills up and one that becomes read-only, as small file systems in memory; needs root."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole, small = Path(folder) / "whole", Path(folder) / "small"
+        small.mkdir()
+        training = ["train", "--data", options.data, "--epochs", 3, "--device", options.device,
+                    "--checkpoint-every", "40steps"]
+
+        def tool(*arguments):
+            done = subprocess.run([str(part) for part in [options.sparrow, *arguments]], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True)
+            return done.returncode, (done.stderr.strip().splitlines() or [""])[-1].replace(folder, "...")
+
+        def mount(*arguments):
+            subprocess.run(["mount", *map(str, arguments)], check=True)
+
+        tool(*training, "--output", whole)
+        # Room for one checkpoint and a half.
+        mount("-t", "tmpfs", "-o", "size=2700k", "tmpfs", small)
+        try:
+            results["full"] = tool(*training, "--output", small / "run")
+            results["full_leaves"] = sorted(path.name for path in (small / "run").iterdir())
+            mount("-o", "remount,ro", small)
+            results["read_only"] = tool("train", "--resume", small / "run", "--device", options.device)
+            mount("-o", "remount,rw,size=20m", small)
+            results["resumed"] = tool("train", "--resume", small / "run", "--device", options.device)
+            results["identical"] = ((small / "run" / "model.safetensors").read_bytes()
+                                    == (whole / "model.safetensors").read_bytes())
+        finally:
+            subprocess.run(["umount", str(small)], check=True)
+    yield ["## Disks", "",
+           "A run on a file system of 2.7 MB, which is then made read-only, and then larger "
+           "(`python3 Benchmarks/trust.py --only disk`, as root).", "",
+           "| | exit status | last line |", "|---|---|---|",
+           *[f"| {what} | {results[key][0]} | `{results[key][1]}` |" for what, key in
+             [("full", "full"), ("read-only, --resume", "read_only"), ("with room, --resume", "resumed")]], "",
+           f"Left on the full disk: {', '.join(results['full_leaves'])}. The run's end is "
+           f"{'the same as' if results['identical'] else 'NOT that of'} one on another disk."]
+
+
 # In the order of the report. A section is a generator: it yields None after each measurement, so that what there is
 # is kept, and its lines at the end; `results` is its own part of the .json.
-SECTIONS = {"kills": kills, "overhead": overhead, "memory": memory}
+SECTIONS = {"kills": kills, "disk": disk, "overhead": overhead, "memory": memory}
 
 
 def write(path, everything):

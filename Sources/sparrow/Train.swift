@@ -179,9 +179,12 @@ struct Train: ParsableCommand {
     } catch let error as OpenCLError where onDeviceFailure == .reference {
       let store = job.session.store
       var next = job
-      next.resuming =
-        job.session.isOpen && !store.isEmpty
-        ? try store.load(Checkpoint.init(path:)).checkpoint.run : job.resuming
+      if job.session.isOpen, !store.isEmpty {
+        let (checkpoint, note) = try store.load(Checkpoint.init(path:))
+        if let note { Console.note("Warning: \(note)") }
+        next.resuming = checkpoint.run
+        next.description.device = checkpoint.description.device
+      }
       let place =
         next.resuming.map { "after \($0.progress(of: job.configuration))" } ?? "from the start"
       Console.clearLine()

@@ -10,7 +10,7 @@ import Training
 
 /// One run of training on a backend: from its start or from a checkpoint to the files it leaves.
 struct TrainJob: BackendTask {
-  let description: CheckpointDescription
+  var description: CheckpointDescription
   let dataset: Dataset
   let folder: RunFolder
   let session: RunSession

@@ -332,8 +332,8 @@ private func expectSameEnd(
     let folder = try TemporaryFolder()
     func train(_ batch: Int) async throws -> Tool.Outcome {
       try await Tool.run(
-        "train", "--data", "glyphs:10000", "--epochs", "1", "--batch", "\(batch)", "--layers",
-        "784-8000-64-8000-784", "--output", folder.file("run"), "--device", "0:0",
+        "train", "--data", "glyphs:12000", "--epochs", "1", "--batch", "\(batch)", "--layers",
+        "784-8000-8-16-784", "--output", folder.file("run"), "--device", "0:0",
         environment: ["POCL_MEMORY_LIMIT": "1"])
     }
     let outcome = try await train(9000)
@@ -343,7 +343,7 @@ private func expectSameEnd(
     let line = outcome.errorLines.last ?? ""
     let number = line.components(separatedBy: "--batch ").dropFirst(2).first?.prefix { $0.isNumber }
     let batch = try #require(number.flatMap { Int($0) }, "\(line)")
-    #expect(batch > 500 && batch < 9000)
+    #expect(batch > 7000 && batch < 9000)
     let fitting = try await train(batch)
     #expect(fitting.status == 0, "\(batch): \(fitting.errors)")
     let large = try await train(batch * 13 / 10)
