@@ -20,18 +20,18 @@ from run import ROOT, machine, measured, say
 
 # Name, whether on MNIST, arguments of `sparrow train`.
 KILLED = [
-    ("relu", ["--epochs", "20"]),
-    ("topk:16", ["--code", "topk:16", "--epochs", "15"]),
-    ("jumprelu, target 8", ["--code", "jumprelu", "--target-l0", "8", "--epochs", "15"]),
-    ("hardconcrete, target 8", ["--code", "hardconcrete", "--target-l0", "8", "--epochs", "12"]),
-    ("batchtopk:16", ["--code", "batchtopk:16", "--epochs", "12"]),
+    ("relu", ["--epochs", "12"]),
+    ("topk:16", ["--code", "topk:16", "--epochs", "10"]),
+    ("jumprelu, target 8", ["--code", "jumprelu", "--target-l0", "8", "--epochs", "10"]),
+    ("hardconcrete, target 8", ["--code", "hardconcrete", "--target-l0", "8", "--epochs", "8"]),
+    ("batchtopk:16", ["--code", "batchtopk:16", "--epochs", "8"]),
     ("512 latents, topk:16, sparse arithmetic",
-     ["--latents", "512", "--code", "topk:16", "--arithmetic", "sparse", "--epochs", "6"]),
+     ["--latents", "512", "--code", "topk:16", "--arithmetic", "sparse", "--epochs", "4"]),
 ]
 
 
 def kills(options, results):
-    rows = ["## Killed and resumed", "",
+    head = ["## Killed and resumed", "",
             f"SIGKILL at random moments of `sparrow train` on {options.data_name}, a checkpoint every 0.2 s; compared "
             "are model.safetensors, and metrics.csv without its times (`python3 Benchmarks/trust.py --only kills`).",
             "", "| network, code | kills | resumed | runs | identical endings |", "|---|---|---|---|---|"]
@@ -42,11 +42,8 @@ def kills(options, results):
         result = kill_and_resume(
             options.sparrow, ["--data", options.data, *arguments], options.kills, device=options.device)
         results[name] = result
-        yield None
-    for name, result in results.items():
-        rows.append(f"| {name} | {result['kills']} | {result['resumed']} | {result['runs']} | "
-                    f"{result['identical']} of {result['runs']} |")
-    yield rows
+        yield head + [f"| {known} | {each['kills']} | {each['resumed']} | {each['runs']} | "
+                      f"{each['identical']} of {each['runs']} |" for known, each in results.items()]
 
 
 def overhead(options, results):
@@ -141,8 +138,8 @@ def disk(options, results):
            f"{'the same as' if results['identical'] else 'NOT that of'} one on another disk."]
 
 
-# In the order of the report. A section is a generator: it yields None after each measurement, so that what there is
-# is kept, and its lines at the end; `results` is its own part of the .json.
+# In the order of the report. A section is a generator: it yields after each measurement, so that what there is is
+# kept, its lines or None where there are none yet; `results` is its own part of the .json.
 SECTIONS = {"kills": kills, "disk": disk, "overhead": overhead, "memory": memory}
 
 
