@@ -36,7 +36,7 @@ def kills(options, results):
             "are model.safetensors, and metrics.csv without its times (`python3 Benchmarks/trust.py --only kills`).",
             "", "| network, code | kills | resumed | runs | identical endings |", "|---|---|---|---|---|"]
     for name, arguments in KILLED:
-        if options.codes and name.split(",")[0].split(":")[0] not in options.codes:
+        if options.codes and not name.startswith(tuple(options.codes)):
             continue
         say(f"kills: {name}")
         result = kill_and_resume(

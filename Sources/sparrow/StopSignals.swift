@@ -12,6 +12,12 @@ enum StopSignals {
   static func listen() {
     received = 0
     for number in [SIGINT, SIGTERM] { Foundation.signal(number, handle) }
+    // Whoever started this process may have started it with signals blocked.
+    var both = sigset_t()
+    sigemptyset(&both)
+    sigaddset(&both, SIGINT)
+    sigaddset(&both, SIGTERM)
+    pthread_sigmask(SIG_UNBLOCK, &both, nil)
   }
 
   /// From here on the signals end the process, as they do by default.

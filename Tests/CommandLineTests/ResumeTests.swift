@@ -10,7 +10,12 @@ private enum Wrapper {
       "$@" & p=$!
       while kill -0 $p 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do sleep 0.005; done
       \(commands)
+      (sleep 60; kill -KILL $p 2>/dev/null) >/dev/null 2>&1 &
+      w=$!
       wait $p
+      status=$?
+      kill $w
+      exit $status
       """
     return ["/bin/sh", "-c", script, "sh"]
   }
@@ -236,7 +241,7 @@ private func expectSameEnd(
     #expect(folder.names.contains("run/run.lock"))
     let next = try await Tool.run(
       ["train", "--resume", run, "--device", "reference"],
-      through: ["/bin/sh", "-c", "\"$@\" & p=$!; sleep 0.7; kill -INT $p; wait $p", "sh"])
+      through: Wrapper.signal("INT", to: run, after: 0.7))
     #expect(next.status == 130, "\(next.errors)")
   }
 
