@@ -37,6 +37,7 @@ import Testing
     let resume = ["segment", verb, "--resume", run, "--device", "reference"]
     func wrapper(_ signal: String, _ seconds: Double) -> [String] {
       let script = """
+        ulimit -t 100
         "$@" & p=$!
         while kill -0 $p 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do
           sleep 0.005
