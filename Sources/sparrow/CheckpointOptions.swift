@@ -2,26 +2,6 @@ import ArgumentParser
 import Foundation
 import Training
 
-/// How often a run is saved.
-enum CheckpointEvery: ExpressibleByArgument {
-  case off
-  case interval(CheckpointInterval)
-
-  init?(argument: String) {
-    if argument == "off" {
-      self = .off
-    } else {
-      guard let interval = CheckpointInterval(argument) else { return nil }
-      self = .interval(interval)
-    }
-  }
-
-  var interval: CheckpointInterval? {
-    if case .interval(let interval) = self { return interval }
-    return nil
-  }
-}
-
 /// `--resume` and `--checkpoint-every`
 struct CheckpointOptions: ParsableArguments {
   @Option(
@@ -42,13 +22,20 @@ struct CheckpointOptions: ParsableArguments {
         checkpoint.safetensors is all that is needed to go on; the one before it is kept beside \
         it. SIGINT and SIGTERM save the run and stop it; a second one stops it at once.
         """, valueName: "interval"))
-  var every: CheckpointEvery?
+  var every: String?
 
   func validate() throws {
     if let run { try requirePath(run, "--resume") }
+    if let every, every != "off", CheckpointInterval(every) == nil {
+      throw ValidationError(
+        "--checkpoint-every takes \(CheckpointInterval.forms), or off, not \(every)")
+    }
   }
 
-  var interval: CheckpointInterval? { (every ?? .interval(.seconds(60))).interval }
+  /// Nil for none.
+  var interval: CheckpointInterval? {
+    every.map { CheckpointInterval($0) } ?? .seconds(60)
+  }
 
   /// Refuses flags of the command line that a resumed run takes from its checkpoint.
   ///
