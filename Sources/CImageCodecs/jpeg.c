@@ -97,6 +97,11 @@ sparrow_jpeg_reader *sparrow_jpeg_open(
   info->width = reader->jpeg.image_width;
   info->height = reader->jpeg.image_height;
   info->deflated_bytes = 0;
+  uint64_t blocks = 0;
+  for (int c = 0; c < reader->jpeg.num_components; c++)
+    blocks += (uint64_t)reader->jpeg.comp_info[c].width_in_blocks *
+              (uint64_t)reader->jpeg.comp_info[c].height_in_blocks;
+  info->minimum_bytes = reader->jpeg.arith_code ? 0 : blocks / 8;
   info->bits = 8;
   info->is_interlaced = false;
   return reader;
