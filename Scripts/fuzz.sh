@@ -64,6 +64,10 @@ if [ -n "$build" ]; then
 fi
 [ -x "$fuzzer" ] || die "$fuzzer is not built"
 
+# Nothing is remembered for long, so that memory in use is what readers take; leaks are told by
+# `make test-sanitized`. A crash is told in full when its input is run again.
+export SWIFT_BACKTRACE=enable=no
+export ASAN_OPTIONS=quarantine_size_mb=8:detect_leaks=0:symbolize=0:allocator_may_return_null=0
 table=$(SPARROW_FUZZ_TARGET=list "$fuzzer") || exit 1
 if [ "${targets[0]:-}" = --list ]; then
   cut -d ' ' -f 1 <<<"$table"
@@ -83,9 +87,6 @@ dictionary() {
 }
 
 mkdir -p "$work/crashes" "$work/logs"
-# Nothing is remembered for long, so that memory in use is what readers take; leaks are told by
-# `make test-sanitized`. A crash is told in full when its input is run again.
-export ASAN_OPTIONS=quarantine_size_mb=8:detect_leaks=0:symbolize=0:allocator_may_return_null=0
 status=0
 total=0
 own=0
@@ -128,7 +129,7 @@ for target in "${targets[@]}"; do
   if [ "$kind" = own ]; then own=$((own + done)); fi
   if [ "$crashes" -gt 0 ]; then
     status=1
-    grep -m 1 -E 'ERROR|Fatal error|SUMMARY' "$log" >&2
+    grep -m 1 -E 'BROKEN|ERROR|Fatal error|SUMMARY' "$log" >&2
   fi
 done
 printf '\n%s\n%s' "$header" "$rows"

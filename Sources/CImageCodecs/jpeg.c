@@ -9,7 +9,7 @@
 #include <jpeglib.h>
 
 // A progressive file may repeat cheap scans of a huge image for ever; none in practice has as many.
-enum { MAXIMUM_SCANS = 256 };
+enum { MAXIMUM_SCANS = 256, MAXIMUM_ARITHMETIC_PIXELS = 1 << 24 };
 
 struct sparrow_jpeg_reader {
   struct jpeg_decompress_struct jpeg;
@@ -89,6 +89,13 @@ sparrow_jpeg_reader *sparrow_jpeg_open(
     snprintf(
         message, SPARROW_CODEC_MESSAGE_SIZE, "%s colours (%d components) are not read",
         reader->jpeg.num_components == 4 ? "CMYK" : "unknown", reader->jpeg.num_components);
+    sparrow_jpeg_close(reader);
+    return NULL;
+  }
+  // There is no saying how little arithmetic coding makes of a blank image, and nobody uses it.
+  if (reader->jpeg.arith_code &&
+      reader->jpeg.image_width > MAXIMUM_ARITHMETIC_PIXELS / reader->jpeg.image_height) {
+    say(message, "arithmetic coding is read up to 2^24 pixels");
     sparrow_jpeg_close(reader);
     return NULL;
   }

@@ -23,7 +23,7 @@ guard let target = FuzzTarget(rawValue: name) else {
 }
 
 /// The callback is a C function and takes nothing along.
-nonisolated(unsafe) let chosen = target
+let chosen = target
 
 var count = CommandLine.argc
 var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = CommandLine.unsafeArgv

@@ -10,7 +10,7 @@ final class FuzzFile {
     let folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : NSTemporaryDirectory()
     path = "\(folder)/sparrow-fuzz-\(getpid())-\(UUID().uuidString)"
     descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    precondition(descriptor >= 0, "\(path) cannot be made")
+    require(descriptor >= 0, "\(path) cannot be made")
   }
 
   deinit {
@@ -19,11 +19,11 @@ final class FuzzFile {
   }
 
   func write(_ bytes: UnsafeRawBufferPointer) {
-    precondition(ftruncate(descriptor, off_t(bytes.count)) == 0, "\(path) cannot be cut")
+    require(ftruncate(descriptor, off_t(bytes.count)) == 0, "\(path) cannot be cut")
     var done = 0
     while done < bytes.count, let base = bytes.baseAddress {
       let count = pwrite(descriptor, base + done, bytes.count - done, off_t(done))
-      precondition(count > 0, "\(path) cannot be written")
+      require(count > 0, "\(path) cannot be written")
       done += count
     }
   }

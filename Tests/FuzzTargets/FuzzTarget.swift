@@ -77,16 +77,27 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
   /// An error is one of a file, in one line that fits a terminal.
   static func check(_ error: any Error) {
     guard let error = error as? FileError else {
-      preconditionFailure("an error that is no FileError: \(error)")
+      broken("an error that is no FileError: \(error)")
     }
     checkLine(error.reason)
-    precondition(!error.reason.contains("memory for"), "more memory than there is: \(error.reason)")
-    precondition(error.offset.map { $0 >= 0 } ?? true, "a negative offset")
+    require(!error.reason.contains("memory for"), "more memory than there is: \(error.reason)")
+    require(error.offset.map { $0 >= 0 } ?? true, "a negative offset")
   }
 
   static func checkLine(_ text: String) {
-    precondition(!text.isEmpty, "an empty message")
-    precondition(text.utf8.count <= 4000, "a message of \(text.utf8.count) bytes")
-    precondition(text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "control characters")
+    require(!text.isEmpty, "an empty message")
+    require(text.utf8.count <= 4000, "a message of \(text.utf8.count) bytes")
+    require(text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "control characters")
   }
+}
+
+/// What a reader promised does not hold: says so, also where the compiler drops the words of
+/// preconditions, and ends the process.
+func broken(_ words: String) -> Never {
+  FileHandle.standardError.write(Data("BROKEN PROMISE: \(words)\n".utf8))
+  abort()
+}
+
+func require(_ condition: Bool, _ words: @autoclosure () -> String) {
+  if !condition { broken(words()) }
 }

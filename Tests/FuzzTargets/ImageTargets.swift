@@ -10,7 +10,7 @@ enum ImageTargets {
     let content = [UInt8](bytes)
     do {
       let image = try ImageFile.decode(content, path: "x")
-      precondition(image.width * image.height * image.channels == image.samples.count, "gaps")
+      require(image.width * image.height * image.channels == image.samples.count, "gaps")
     } catch let error as FileError {
       FuzzTarget.check(error)
     }
@@ -36,7 +36,7 @@ enum ImageTargets {
           _ = try reader.rows(reader.height - 1..<reader.height, as: Float.self)
           let again = try reader.rows(0..<1, as: Float.self)
           let row = first.samples.prefix(again.samples.count)
-          precondition(
+          require(
             zip(row, again.samples).allSatisfy { $0.bitPattern == $1.bitPattern },
             "a row that changes")
         }

@@ -10,13 +10,13 @@ enum ModelTargets {
   /// What was read is written as it can be read.
   static func safetensors(_ bytes: UnsafeRawBufferPointer) throws {
     let file = try Safetensors(Data(bytes), path: "x")
-    precondition(Set(file.entries.map(\.name)).count == file.entries.count, "a name twice")
+    require(Set(file.entries.map(\.name)).count == file.entries.count, "a name twice")
     do {
       let written = try content(of: file)
       let again = try content(of: Safetensors(Data(written), path: "x"))
-      precondition(again == written, "what is written is read as something else")
+      require(again == written, "what is written is read as something else")
     } catch {
-      preconditionFailure("what is written cannot be read: \(error)")
+      broken("what is written cannot be read: \(error)")
     }
   }
 
@@ -120,8 +120,8 @@ enum ModelTargets {
   private static func use(_ model: ModelFile) {
     let training = model.description.training
     let network = training.network
-    precondition(network.problem == nil && training.problem == nil, "a model with a problem")
-    precondition(model.parameters.count == network.parameterLayout.count, "parameters are missing")
+    require(network.problem == nil && training.problem == nil, "a model with a problem")
+    require(model.parameters.count == network.parameterLayout.count, "parameters are missing")
     _ = training.chosenArithmetic
     for step in [1, 2, 1 << 20] {
       _ = training.schedule.rate(
@@ -144,9 +144,9 @@ enum ModelTargets {
 
   private static func use<Description>(_ model: ConvolutionalModel<Description>) {
     let network = model.network
-    precondition(model.description.training.problem == nil, "a model with a problem")
-    precondition(model.parameters.count == network.parameterLayout.count, "parameters are missing")
-    precondition(model.statistics.count == network.statisticsLayout.count, "statistics are missing")
+    require(model.description.training.problem == nil, "a model with a problem")
+    require(model.parameters.count == network.parameterLayout.count, "parameters are missing")
+    require(model.statistics.count == network.statisticsLayout.count, "statistics are missing")
     _ = network.summary
     _ = network.reach
     _ = model.description.training.length.expectedSteps(done: 1, seconds: 0.001)
@@ -171,7 +171,7 @@ enum ModelTargets {
     do {
       try body()
     } catch {
-      preconditionFailure("a model that was read cannot be used: \(error)")
+      broken("a model that was read cannot be used: \(error)")
     }
   }
 }

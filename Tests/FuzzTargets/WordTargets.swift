@@ -20,23 +20,24 @@ enum WordTargets {
     guard let map = try? ClassMap(parsing: text, scribbles: text.utf8.count % 2 == 0) else {
       return
     }
-    precondition(map.count >= 2 && map.count <= ClassMap.maximumCount, "\(map.count) classes")
+    require(map.count >= 2 && map.count <= ClassMap.maximumCount, "\(map.count) classes")
     let indices = (0..<UInt8(map.count)) + [255]
     let values = map.values(of: Array(indices))
-    precondition(values.count == map.count + 1, "values are missing")
+    require(values.count == map.count + 1, "values are missing")
     do {
       let again = try ClassMap(parsing: map.description, ignoring: map.ignoredValues)
-      precondition(again == map, "its description means other classes")
+      require(again == map, "its description means other classes")
       let json = try JSONEncoder().encode(map)
-      precondition(try JSONDecoder().decode(ClassMap.self, from: json) == map, "its JSON differs")
+      let decoded = try JSONDecoder().decode(ClassMap.self, from: json)
+      require(decoded == map, "its JSON differs")
     } catch {
-      preconditionFailure("its own words are not understood: \(error)")
+      broken("its own words are not understood: \(error)")
     }
   }
 
   private static func code(_ text: String) {
     guard let code = Code(text) else { return }
-    precondition(Code(code.description) == code, "its description means another code")
+    require(Code(code.description) == code, "its description means another code")
     for latents in [1, 64, 1 << 24] {
       guard code.problem(latents: latents) == nil else { continue }
       for network in [
@@ -44,7 +45,7 @@ enum WordTargets {
         .dictionary(inputs: 4, latents: latents, code: code),
       ] where network.problem == nil {
         let training = TrainingConfiguration.recommended(for: network, epochs: 2, targetL0: 1)
-        precondition(training.problem == nil, training.problem ?? "")
+        require(training.problem == nil, training.problem ?? "")
         _ = training.chosenArithmetic
         for step in [1, 2, 50, 100] {
           _ = training.annealing?.value(step: step, totalSteps: 100)
@@ -58,9 +59,9 @@ enum WordTargets {
       let selector = try DeviceSelector(parsing: text)
       _ = try selector.select(from: [])
     } catch let error as DeviceSelectionError {
-      precondition(!error.message.isEmpty, "an empty message")
+      require(!error.message.isEmpty, "an empty message")
     } catch {
-      preconditionFailure("an error that is no DeviceSelectionError: \(error)")
+      broken("an error that is no DeviceSelectionError: \(error)")
     }
   }
 
@@ -68,9 +69,9 @@ enum WordTargets {
     do {
       _ = try DataSource(parsing: text).describe()
     } catch let error as DataSource.SyntaxError {
-      precondition(!error.description.isEmpty, "an empty message")
+      require(!error.description.isEmpty, "an empty message")
     } catch {
-      preconditionFailure("an error that is no SyntaxError: \(error)")
+      broken("an error that is no SyntaxError: \(error)")
     }
   }
 }
