@@ -80,7 +80,8 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
       broken("an error that is no FileError: \(error)")
     }
     checkLine(error.reason)
-    require(!error.reason.contains("memory for"), "more memory than there is: \(error.reason)")
+    require(
+      !error.reason.contains("not enough memory for"), "more memory than there is: \(error.reason)")
     require(error.offset.map { $0 >= 0 } ?? true, "a negative offset")
   }
 
