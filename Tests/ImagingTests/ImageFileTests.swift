@@ -121,7 +121,7 @@ struct ImageFileTests {
     let frame = try #require(frames.first)
     damaged.replaceSubrange(frame + 5..<frame + 9, with: [0x40, 0, 0x40, 0])
     let reason = Self.reason { try ImageFile.decode(damaged, path: "a.jpg") }
-    #expect(reason == "JPEG: 16384x16384 pixels cannot come from \(bytes.count) bytes")
+    #expect(reason == "a.jpg: JPEG: 16384x16384 pixels cannot come from \(bytes.count) bytes")
   }
 
   @Test(arguments: [JPEGFixtures.rgb, JPEGFixtures.progressive])

@@ -10,7 +10,7 @@ import Training
     #expect(TrainingConfiguration(network: network).problem == nil)
     let changes: [(String, (inout TrainingConfiguration) -> Void)] = [
       ("epochs", { $0.epochs = -1 }), ("batches", { $0.batchSize = .max }),
-      ("learning rate", { $0.learningRate = .nan }), ("beta", { $0.beta = 5e-324 }),
+      ("learning rate", { $0.learningRate = .nan }), ("beta", { $0.beta = .leastNonzeroMagnitude }),
       ("decoder", { $0.encoderStart = .infinity }), ("rate", { $0.encoderRate = -1 }),
       ("annealed", { $0.annealing = AnnealedCount(from: .max, to: 1, over: 1) }),
       ("weight from", { $0.targetL0 = TargetL0(2, lower: 0) }),
