@@ -81,7 +81,7 @@ struct TIFFPage {
       isTiled || UInt64(chunkRowBytes) == page.row_bytes
     else { throw Refusal("the size of its strips or tiles contradicts its other tags") }
     let expansion = Self.maximumExpansion(page.compression)
-    guard chunkBytes / expansion <= fileSize || streamsRows else {
+    guard chunkBytes / expansion <= fileSize else {
       throw Refusal(
         "\(isTiled ? "tiles" : "strips") of \(chunkBytes) bytes cannot come from a file of"
           + " \(fileSize)")
