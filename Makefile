@@ -5,6 +5,7 @@
 DEMO_EPOCHS ?= 100#        epochs of the demonstration
 DEVICE      ?= auto#      the OpenCL device it trains on (see `sparrow devices`)
 BENCH       ?=#           arguments of `make bench` (see `Benchmarks/run.sh --help`)
+FUZZ        ?=#           arguments of `make fuzz`: which readers and how often
 CONFORMANCE ?=#           arguments of `make conformance`: which implementations, default all
 
 SWIFT       ?= swift
@@ -13,7 +14,7 @@ export SWIFT
 SPARROW := .build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-segment test bench bench-codes bench-segment bench-trust conformance format lint clean
+.PHONY: help setup build demo demo-segment test bench bench-codes bench-segment bench-trust conformance fuzz format lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,9 @@ bench-trust: build ## kill and resume runs, measure checkpoints and memory (see 
 conformance: build ## check every operation on PoCL, Intel's CPU runtime and Oclgrind
 	Scripts/conformance.sh $(CONFORMANCE)
 
+fuzz: setup ## fuzz every reader (FUZZ="--executions N TARGET...", see Scripts/fuzz.sh --help)
+	Scripts/fuzz.sh $(FUZZ)
+
 format: ## lay the sources out as swift-format does
 	Scripts/swift-format.sh format --in-place
 
@@ -55,4 +59,4 @@ lint: ## check the sources' layout; what `make format` would change is an error
 	Scripts/swift-format.sh lint --strict
 
 clean: ## remove what was built; runs/ stays
-	rm -rf .build .build-setup
+	rm -rf .build .build-setup .build-fuzz

@@ -1,4 +1,5 @@
 // swift-tools-version: 6.1
+import Foundation
 import PackageDescription
 
 let package = Package(
@@ -82,6 +83,18 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
 
+    // The readers as a fuzzer calls them: a test replays the corpus, Scripts/fuzz.sh adds to it.
+    .target(
+      name: "FuzzTargets",
+      dependencies: [
+        "Compute", "Datasets", "Imaging", "Networks", "OpenCLRuntime", "ReferenceBackend",
+        "Segmentation", "Training",
+      ],
+      path: "Tests/FuzzTargets"),
+    .testTarget(
+      name: "FuzzTests", dependencies: ["FuzzTargets", "RandomNumbers"],
+      exclude: ["Corpus", "Dictionaries"]),
+
     .testTarget(name: "RandomNumbersTests", dependencies: ["RandomNumbers"]),
     .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime"]),
     .testTarget(
@@ -114,3 +127,12 @@ let package = Package(
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
 )
+
+// Only for Scripts/fuzz.sh, which links libFuzzer to it.
+if ProcessInfo.processInfo.environment["SPARROW_FUZZ"] != nil {
+  package.targets += [
+    .target(name: "CFuzzer", path: "Tests/CFuzzer"),
+    .executableTarget(
+      name: "sparrow-fuzz", dependencies: ["CFuzzer", "FuzzTargets"], path: "Tests/FuzzDriver"),
+  ]
+}

@@ -9,7 +9,7 @@
 #include <jpeglib.h>
 
 // A progressive file may repeat cheap scans of a huge image for ever; none in practice has as many.
-enum { MAXIMUM_SCANS = 256 };
+enum { MAXIMUM_SCANS = 256, MAXIMUM_ARITHMETIC_PIXELS = 1 << 24 };
 
 struct sparrow_jpeg_reader {
   struct jpeg_decompress_struct jpeg;
@@ -92,11 +92,23 @@ sparrow_jpeg_reader *sparrow_jpeg_open(
     sparrow_jpeg_close(reader);
     return NULL;
   }
+  // There is no saying how little arithmetic coding makes of a blank image, and nobody uses it.
+  if (reader->jpeg.arith_code &&
+      reader->jpeg.image_width > MAXIMUM_ARITHMETIC_PIXELS / reader->jpeg.image_height) {
+    say(message, "arithmetic coding is read up to 2^24 pixels");
+    sparrow_jpeg_close(reader);
+    return NULL;
+  }
   // The accurate integer transform, the same on every machine.
   reader->jpeg.dct_method = JDCT_ISLOW;
   info->width = reader->jpeg.image_width;
   info->height = reader->jpeg.image_height;
   info->deflated_bytes = 0;
+  uint64_t blocks = 0;
+  for (int c = 0; c < reader->jpeg.num_components; c++)
+    blocks += (uint64_t)reader->jpeg.comp_info[c].width_in_blocks *
+              (uint64_t)reader->jpeg.comp_info[c].height_in_blocks;
+  info->minimum_bytes = reader->jpeg.arith_code ? 0 : blocks / 8;
   info->bits = 8;
   info->is_interlaced = false;
   return reader;

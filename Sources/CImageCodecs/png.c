@@ -112,6 +112,7 @@ static sparrow_png_reader *open_png(
   // One filter byte a row; an interlaced image has more rows, hence never fewer bytes.
   info->deflated_bytes =
       ((uint64_t)png_get_rowbytes(png, reader->info) + 1) * (uint64_t)info->height;
+  info->minimum_bytes = 0;
   int colour = png_get_color_type(png, reader->info);
   info->channels = (colour & PNG_COLOR_MASK_COLOR) ? 3 : 1;
   info->bits = png_get_bit_depth(png, reader->info) == 16 ? 16 : 8;

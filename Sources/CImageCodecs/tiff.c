@@ -16,8 +16,12 @@
 // From this version on, handlers and limits belong to one open file instead of the process.
 #define HAS_OPTIONS (TIFFLIB_VERSION >= 20221213)
 
-// No single piece of memory that libtiff asks for is larger.
-#define MAXIMUM_ALLOCATION (1L << 30)
+// No single piece of memory that libtiff asks for in reading a file of so many bytes is larger. Its
+// tables and strips as they are packed lie in the file; what it makes of them is of their order.
+static tmsize_t maximum_allocation(uint64_t size) {
+  const uint64_t most = (uint64_t)1 << 30, least = (uint64_t)64 << 20;
+  return (tmsize_t)(size > (most - least) / 16 ? most : least + 16 * size);
+}
 
 struct sparrow_tiff {
   TIFF *tiff;
@@ -191,7 +195,8 @@ static sparrow_tiff *open_tiff(
 #if HAS_OPTIONS
   TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
   if (options) {
-    TIFFOpenOptionsSetMaxSingleMemAlloc(options, MAXIMUM_ALLOCATION);
+    TIFFOpenOptionsSetMaxSingleMemAlloc(
+        options, writes ? (tmsize_t)1 << 30 : maximum_allocation(size));
     TIFFOpenOptionsSetErrorHandlerExtR(options, take_error, file);
     TIFFOpenOptionsSetWarningHandlerExtR(options, take_warning, file);
     file->tiff = TIFFClientOpenExt(

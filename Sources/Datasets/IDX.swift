@@ -11,7 +11,8 @@ package enum IDX {
   /// 1 or 3 channels; and, where `labelsPath` is given, as many labels of rank 1.
   ///
   /// Pixels are unpacked straight into the result. Nothing is allocated for a header that promises
-  /// more than the file can hold.
+  /// more than the file can hold, which is its size, or 1032 times that of a gzip file; nor for more
+  /// than the machine's memory.
   ///
   /// - Throws: `FileError`, one line with the file and the offset.
   package static func readImages(_ imagesPath: String, labels labelsPath: String? = nil) throws

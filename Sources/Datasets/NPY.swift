@@ -52,7 +52,8 @@ package enum NPY {
     try readHeader(UnpackingReader(path: path))
   }
 
-  /// Reads a whole array in C order (versions 1 and 2; `.npy.gz` too).
+  /// Reads a whole array in C order (versions 1 and 2; `.npy.gz` too). Memory: the array, which is
+  /// no larger than the file, or 1032 times a gzip file, can hold.
   ///
   /// - Throws: `FileError` where the file is truncated, has bytes at its end, another element type
   ///   or Fortran's order.

@@ -7,12 +7,33 @@ package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
   package let path: String
   /// The offset in bytes from the start of the (unpacked) content, where one is known.
   package let offset: Int?
+  /// One line: what a file says of itself may be part of it, so that control characters are replaced
+  /// and what is longer than any message is cut.
   package let reason: String
+
+  private static let longestReason = 1000
 
   package init(path: String, offset: Int? = nil, reason: String) {
     self.path = path
     self.offset = offset
-    self.reason = reason
+    self.reason = Self.line(reason)
+  }
+
+  private static func line(_ text: String) -> String {
+    func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
+      if scalar.isASCII { return scalar.value >= 0x20 && scalar.value != 0x7F }
+      switch scalar.properties.generalCategory {
+      // Those of the last three can turn the direction of a terminal's text or break its lines.
+      case .control, .format, .lineSeparator, .paragraphSeparator: return false
+      default: return true
+      }
+    }
+    let isCut = text.utf8.count > longestReason
+    let scalars = text.unicodeScalars.prefix(isCut ? longestReason / 4 : longestReason)
+    if !isCut, scalars.allSatisfy(isHarmless) { return text }
+    var line = String.UnicodeScalarView()
+    for scalar in scalars { line.append(isHarmless(scalar) ? scalar : "?") }
+    return String(line) + (isCut ? " ..." : "")
   }
 
   /// `what` and the system's words for `code`, an `errno`.

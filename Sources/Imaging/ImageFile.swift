@@ -89,7 +89,9 @@ package enum ImageFile {
         guard width > 0, height > 0, width <= maximumPixelCount / height else {
           throw failure("\(width)x\(height) is more than \(maximumPixelCount) pixels")
         }
-        guard info.deflated_bytes / maximumDeflateRatio <= UInt64(source.count) else {
+        guard
+          max(info.deflated_bytes / maximumDeflateRatio, info.minimum_bytes) <= UInt64(source.count)
+        else {
           throw failure("\(width)x\(height) pixels cannot come from \(source.count) bytes")
         }
         let channels = Int(info.channels)

@@ -34,6 +34,12 @@ final class PNGRowStream: RowStream {
           path: file.path,
           reason: "PNG: \(info.width)x\(info.height) pixels cannot come from \(file.size) bytes")
       }
+      // 31 and 3 bits.
+      guard Int(info.width) * Int(info.channels) * 2 <= ImageLayout.maximumRowBytes else {
+        sparrow_png_close(handle)
+        throw FileError(
+          path: file.path, reason: "PNG: its rows of \(info.width) pixels are too long")
+      }
       sparrow_png_keep_depth(handle)
       return (handle, info)
     }

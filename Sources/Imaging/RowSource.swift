@@ -7,6 +7,9 @@ struct ImageLayout: Equatable {
   var channels: Int
   var sampleType: SampleType
 
+  /// No row may take more: 1 GiB.
+  static let maximumRowBytes = 1 << 30
+
   /// Of one row as delivered. What makes layouts bounds the factors, so that it cannot overflow.
   var rowBytes: Int { width * channels * sampleType.size }
 }
@@ -104,11 +107,15 @@ final class StreamedRows: RowSource {
 
   var layout: ImageLayout { stream.layout }
 
-  /// Keeps 256 rows or `keepingBytes`, whichever is more.
+  /// Rows are never kept in more than 256 MiB, but for a single one.
+  private static let maximumBytes = 256 << 20
+
+  /// Keeps 256 rows or `keepingBytes`, whichever is more, within `maximumBytes`.
   init(_ stream: any RowStream, keepingBytes: Int = 32 << 20) throws {
     self.stream = stream
     let layout = stream.layout
-    capacity = min(layout.height, max(256, keepingBytes / layout.rowBytes))
+    let fitting = max(1, Self.maximumBytes / layout.rowBytes)
+    capacity = min(layout.height, fitting, max(256, keepingBytes / layout.rowBytes))
     memory = try RawMemory(byteCount: capacity * layout.rowBytes, path: stream.path)
   }
 

@@ -5,7 +5,7 @@ import Foundation
 /// overflow or pass what is reasonable.
 struct TIFFPage {
   /// No row, strip, tile, nor row of tiles may take more: 1 GiB.
-  static let maximumBytes = 1 << 30
+  static let maximumBytes = ImageLayout.maximumRowBytes
 
   let layout: ImageLayout
   /// Samples of a pixel within a strip or tile: those of all channels and the extra ones, or one
@@ -23,8 +23,9 @@ struct TIFFPage {
   /// Of a strip or tile as stored.
   var chunkBytes: Int { chunkRowBytes * chunkHeight }
 
+  /// - Parameter fileSize: no strip or tile may promise more than the file can hold.
   /// - Throws: `Refusal` where Sparrow does not read such a page.
-  init(_ page: sparrow_tiff_page) throws {
+  init(_ page: sparrow_tiff_page, fileSize: Int) throws {
     let (width, height) = (Int(page.width), Int(page.height))
     guard width > 0, height > 0 else { throw Refusal("\(width)x\(height) has no pixel") }
     guard Self.readable.contains(page.compression) else {
@@ -79,6 +80,12 @@ struct TIFFPage {
     guard UInt64(chunkRowBytes * chunkHeight) == page.chunk_bytes,
       isTiled || UInt64(chunkRowBytes) == page.row_bytes
     else { throw Refusal("the size of its strips or tiles contradicts its other tags") }
+    let expansion = Self.maximumExpansion(page.compression)
+    guard chunkBytes / expansion <= fileSize else {
+      throw Refusal(
+        "\(isTiled ? "tiles" : "strips") of \(chunkBytes) bytes cannot come from a file of"
+          + " \(fileSize)")
+    }
     guard
       streamsRows
         || max(chunkRowBytes, layout.rowBytes) <= Self.maximumBytes / chunkHeight
@@ -108,6 +115,20 @@ struct TIFFPage {
   }
 
   private static let readable: Set<UInt16> = [1, 5, 7, 8, 32773, 32946, 34925, 50000]
+
+  /// How many bytes a byte of a strip or tile can unpack to at most, by compression: those of a run
+  /// of PackBits, the longest string of LZW's table, deflate's longest match in two bits; JPEG's
+  /// blocks of 64 samples in a bit, subsampled; LZMA and Zstandard generously.
+  private static func maximumExpansion(_ compression: UInt16) -> Int {
+    switch compression {
+    case 1: 1
+    case 32773: 64
+    case 5: 4096
+    case 8, 32946: 1032
+    case 7: 4096
+    default: 1 << 15
+    }
+  }
 
   private static let names: [UInt16: String] = [
     1: "none", 2: "CCITT RLE", 3: "CCITT fax 3", 4: "CCITT fax 4", 5: "LZW", 6: "old JPEG",

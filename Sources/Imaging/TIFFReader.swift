@@ -47,7 +47,7 @@ final class TIFFReader {
     try attempt { sparrow_tiff_turn($0, UInt32(number), &tags, $1) }
     let page: TIFFPage
     do {
-      page = try TIFFPage(tags)
+      page = try TIFFPage(tags, fileSize: file.size)
     } catch let refusal as TIFFPage.Refusal {
       let place = pageCount > 1 ? "page \(number + 1): " : ""
       throw FileError(path: path, reason: "TIFF: \(place)\(refusal.reason)")

@@ -80,12 +80,14 @@ package struct ConvolutionalConfiguration: Hashable, Codable, Sendable {
   package var problem: String? {
     if inputs < 1 || inputs > 255 { return "images have 1 to 255 channels, not \(inputs)" }
     if !(1...8).contains(levels) { return "\(levels) levels; a network has 1 to 8" }
-    if baseChannels < 1 || baseChannels << (levels - 1) > 1 << 14 {
+    // Not by shifting the channels, whose high bits would be lost without a word.
+    if baseChannels < 1 || baseChannels > (1 << 14) >> (levels - 1) {
       return "\(baseChannels) channels at \(levels) levels"
     }
     if latents < 1 || latents > 1 << 16 { return "\(latents) latents" }
     if outputs < 1 || outputs > 255 { return "\(outputs) outputs" }
-    return code.problem(latents: latents)
+    if let problem = code.problem(latents: latents) { return problem }
+    return parameterLayout.count < 1 << 31 ? nil : "more than 2^31 parameters"
   }
 }
 

@@ -47,10 +47,14 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
     if cropSize < network.alignment || cropSize % network.alignment != 0 {
       return "crops of \(cropSize) pixels; the network takes multiples of \(network.alignment)"
     }
-    if batchSize < 1 { return "batches of \(batchSize) crops" }
+    if cropSize > 1 << 16 { return "crops of \(cropSize) pixels are more than \(1 << 16)" }
+    if batchSize < 1 || batchSize > 1 << 16 { return "batches of \(batchSize) crops" }
     if !(learningRate > 0 && learningRate.isFinite) { return "a learning rate of \(learningRate)" }
-    if !(code.beta >= 0 && code.beta.isFinite) { return "a penalty's weight of \(code.beta)" }
-    return code.target?.problem
+    if !(warmup >= 0 && warmup <= 1) { return "a warm-up over \(warmup) of the run" }
+    if !(code.beta >= 0 && Float(code.beta).isFinite) || (code.beta > 0 && !code.beta.isNormal) {
+      return "a penalty's weight of \(code.beta)"
+    }
+    return code.target?.problem ?? code.annealing?.problem
   }
 }
 

@@ -17,6 +17,13 @@ package struct Corruption: Codable, Hashable, Sendable {
     self.noise = noise
   }
 
+  /// What is wrong with one that comes from a file, in one line.
+  package var problem: String? {
+    if !(0...1).contains(maskShare) { return "a share of \(maskShare) hidden" }
+    if maskSize < 1 || maskSize > 1 << 16 { return "hidden squares of \(maskSize) pixels" }
+    return noise >= 0 && noise.isFinite ? nil : "noise of \(noise)"
+  }
+
   /// What a network gets and what it should give.
   package struct Task: Equatable, Sendable {
     /// The image with its hidden squares filled by the mean of each channel, then noise everywhere.

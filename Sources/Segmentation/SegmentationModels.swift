@@ -65,8 +65,12 @@ extension PretrainedDescription: ConvolutionalDescription {
   package static var format: String { "convolutional autoencoder 1" }
   package static var kind: String { "a pretrained front end" }
   package var problem: String? {
-    training.network.outputs == training.network.inputs
-      ? nil : "\(training.network.outputs) outputs for \(training.network.inputs) channels"
+    guard training.network.outputs == training.network.inputs else {
+      return "\(training.network.outputs) outputs for \(training.network.inputs) channels"
+    }
+    guard alpha >= 0, alpha.isFinite else { return "alpha is \(alpha)" }
+    guard stepsDone >= 0, images >= 0 else { return "\(stepsDone) steps, \(images) images" }
+    return corruption.problem
   }
 }
 
@@ -74,8 +78,13 @@ extension SegmenterDescription: ConvolutionalDescription {
   package static var format: String { "segmentation 1" }
   package static var kind: String { "a segmentation model" }
   package var problem: String? {
-    training.network.outputs == classes.count
-      ? nil : "\(training.network.outputs) outputs for \(classes.count) classes"
+    guard training.network.outputs == classes.count else {
+      return "\(training.network.outputs) outputs for \(classes.count) classes"
+    }
+    guard segmenting.classWeights.count == classes.count,
+      segmenting.classWeights.allSatisfy({ $0 >= 0 && $0.isFinite })
+    else { return "class weights \(segmenting.classWeights)" }
+    return stepsDone >= 0 && images >= 0 ? nil : "\(stepsDone) steps, \(images) images"
   }
 }
 
@@ -109,6 +118,9 @@ package struct ConvolutionalModel<Description: ConvolutionalDescription>: Sendab
     let network = description.training.network
     if let problem = network.problem ?? description.problem {
       throw FileError(path: path, reason: "the model's network: \(problem)")
+    }
+    if let problem = description.training.problem {
+      throw FileError(path: path, reason: "the model's training: \(problem)")
     }
     guard description.normalisation.channels == network.inputs else {
       throw FileError(

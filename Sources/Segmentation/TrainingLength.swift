@@ -21,7 +21,7 @@ package enum TrainingLength: Codable, Hashable, Sendable {
     case .steps(let steps): return steps
     case .minutes(let minutes):
       guard done > 0, seconds > 0 else { return 1000 }
-      return max(done, Int((60 * minutes / seconds * Double(done)).rounded()))
+      return max(done, Int(min(0x1p53, 60 * minutes / seconds * Double(done)).rounded()))
     }
   }
 

@@ -47,6 +47,7 @@ package struct AnnealedCount: Codable, Hashable, Sendable {
   /// What is wrong with it, in one line.
   package var problem: String? {
     if start < 1 || end < 1 { return "a count annealed from \(start) to \(end) is not at least 1" }
+    if max(start, end) > 1 << 24 { return "a count annealed from \(start) to \(end)" }
     return (0...1).contains(fraction)
       ? nil : "a count annealed over \(fraction) of the run: the share is not within 0 and 1"
   }

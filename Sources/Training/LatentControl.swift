@@ -31,7 +31,13 @@ package struct TargetL0: Codable, Hashable, Sendable {
   }
 
   package var problem: String? {
-    value > 0 && value.isFinite ? nil : "a target L0 of \(value) is not above 0"
+    if !(value > 0 && value.isFinite) { return "a target L0 of \(value) is not above 0" }
+    if !(0...1).contains(fraction) { return "a target L0 that falls over \(fraction) of the run" }
+    if !(proportionalGain.isFinite && integralGain.isFinite) {
+      return "a target L0 held with the gains \(proportionalGain) and \(integralGain)"
+    }
+    return lower.isNormal && upper.isFinite && lower > 0 && lower <= upper
+      ? nil : "a target L0 held with a weight from \(lower) to \(upper)"
   }
 
   /// The loop's constants in step `step` of `totalSteps`, counted from 1.
@@ -72,6 +78,7 @@ package struct LatentBalance: Codable, Hashable, Sendable {
   package var problem: String? {
     if !(increment >= 0 && increment.isFinite) { return "a balance of \(increment) a step" }
     if !(threshold >= 0 && threshold.isFinite) { return "a balance below \(threshold)" }
+    if !(power > 0 && power.isFinite) { return "a balance that falls with the power \(power)" }
     return (0..<1).contains(decay) ? nil : "a balance's average with the decay \(decay)"
   }
 }

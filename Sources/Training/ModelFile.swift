@@ -25,6 +25,17 @@ package struct ModelDescription: Codable, Hashable, Sendable {
     self.epochsDone = epochsDone
     self.data = data
   }
+
+  /// What is wrong with it besides its training, in one line; the network has been checked.
+  package var problem: String? {
+    let sides = [imageWidth, imageHeight, imageChannels]
+    guard sides.allSatisfy({ $0 > 0 && $0 <= 1 << 20 }), [1, 3].contains(imageChannels),
+      sides.reduce(1, *) == training.network.inputs
+    else { return "images of \(sides) for \(training.network.inputs) inputs" }
+    guard normalisation.scale.isFinite, normalisation.scale != 0, normalisation.shift.isFinite
+    else { return "a normalisation by \(normalisation.scale) and \(normalisation.shift)" }
+    return epochsDone >= 0 ? nil : "\(epochsDone) epochs"
+  }
 }
 
 /// A model as a `ParameterFile`: the tensors `encoder.0.weight` `[inputs, outputs]`,
@@ -57,9 +68,8 @@ package struct ModelFile: Sendable {
     if let problem = network.problem {
       throw FileError(path: path, reason: "the model's network: \(problem)")
     }
-    let sides = [description.imageWidth, description.imageHeight, description.imageChannels]
-    guard sides.allSatisfy({ $0 > 0 && $0 <= 1 << 20 }), sides.reduce(1, *) == network.inputs else {
-      throw FileError(path: path, reason: "images of \(sides) for \(network.inputs) inputs")
+    if let problem = description.training.problem ?? description.problem {
+      throw FileError(path: path, reason: "the model's description: \(problem)")
     }
     parameters = try file.tensors([network.parameterLayout])[0]
   }

@@ -159,7 +159,8 @@ extension Optimizer {
   /// - Throws: `TrainingError.unsuitableData` where tensors are missing, unknown or of another size;
   ///   then nothing has changed.
   package func restore(_ state: TrainingState, on backend: B) throws {
-    guard state.stepCount >= 0 else {
+    // Far more than any run has, and far from where counting on would overflow.
+    guard (0...1 << 48).contains(state.stepCount) else {
       throw TrainingError.unsuitableData(
         "the optimizer's state has a step count of \(state.stepCount)")
     }

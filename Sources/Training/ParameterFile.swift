@@ -70,21 +70,28 @@ package struct ParameterFile: Sendable {
   /// - Throws: `FileError` where one is missing, has another shape or is not finite, where the file
   ///   has others, or where the checksum differs.
   package func tensors(_ layouts: [ParameterLayout]) throws -> [[Float]] {
-    let arrays = try layouts.map { layout in
-      var values = [Float](repeating: 0, count: layout.count)
-      for slot in layout.slots {
-        guard let entry = file[slot.name], entry.shape == slot.shape.dimensions,
+    let entries = Dictionary(file.entries.map { ($0.name, $0) }) { first, _ in first }
+    // All of them before anything is allocated: a description may promise any size.
+    let found = try layouts.map { layout in
+      try layout.slots.map { slot in
+        guard let entry = entries[slot.name], entry.shape == slot.shape.dimensions,
           let elements = entry.floats
         else {
           throw FileError(
             path: path, reason: "no tensor \"\(slot.name)\" of shape \(slot.shape)")
         }
-        values.replaceSubrange(slot.offset..<slot.offset + slot.shape.count, with: elements)
+        return elements
       }
-      return values
     }
     guard file.entries.count == layouts.reduce(0, { $0 + $1.slots.count }) else {
       throw FileError(path: path, reason: "has tensors that its network does not")
+    }
+    let arrays = zip(layouts, found).map { layout, parts in
+      var values = [Float](repeating: 0, count: layout.count)
+      for (slot, elements) in zip(layout.slots, parts) {
+        values.replaceSubrange(slot.offset..<slot.offset + slot.shape.count, with: elements)
+      }
+      return values
     }
     guard file.isUndamaged() ?? true else {
       throw FileError(

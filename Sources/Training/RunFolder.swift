@@ -76,9 +76,12 @@ package struct RunFolder: Sendable {
 
   private func line(_ metrics: EpochMetrics) -> String {
     "\(metrics.epoch),\(metrics.loss),\(metrics.mse),\(metrics.l0),"
-      + "\(rounded(metrics.seconds)),\(Int(metrics.samplesPerSecond.rounded())),"
+      + "\(rounded(metrics.seconds)),\(whole(metrics.samplesPerSecond)),"
       + "\(metrics.reconstruction),\(metrics.beta),\(metrics.dead.map(String.init) ?? "")\n"
   }
+
+  /// Figures of earlier epochs come from a file.
+  private func whole(_ value: Double) -> Int { value > 0 ? Int(min(value, 0x1p53).rounded()) : 0 }
 
   private func rounded(_ seconds: Double) -> Double { (seconds * 1e6).rounded() / 1e6 }
 }

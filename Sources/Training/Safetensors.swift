@@ -5,7 +5,8 @@ import Imaging
 /// A safetensors file: an 8-byte little-endian header length, a JSON header, then the tensors.
 ///
 /// A file is data: reading one executes nothing, and every offset is checked against the file
-/// before anything of its size is allocated.
+/// before anything of its size is allocated. Memory: the file, its tensors, and at most 64 MiB and
+/// forty times its header, which has at most 16 MiB.
 package struct Safetensors: Sendable {
   package struct Entry: Sendable, Equatable {
     package let name: String
@@ -92,15 +93,19 @@ package struct Safetensors: Sendable {
 
   // MARK: Reading
 
-  /// The longest header that is read; larger ones are refused, as the format's own library does.
-  private static let longestHeader = 100_000_000
+  /// The longest header that is read, enough for a hundred thousand tensors: decoding its JSON takes
+  /// up to thirty times its size.
+  private static let longestHeader = 16 << 20
 
   /// - Parameter types: those that tensors may have.
   /// - Throws: `FileError` where the file is not a whole, consistent safetensors file of such
   ///   tensors.
   package init(path: String, types: Set<ElementType> = [.f32]) throws {
     // Opened first for the reason where it cannot be, such as a folder or a pipe under that name.
-    _ = try InputFile(path: path)
+    let size = try InputFile(path: path).size
+    guard UInt64(size) <= ProcessInfo.processInfo.physicalMemory else {
+      throw FileError(path: path, reason: "\(size >> 20) MiB do not fit in memory")
+    }
     let bytes: Data
     do {
       bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)

@@ -62,8 +62,21 @@ package struct TrainingConfiguration: Hashable, Sendable {
       return problem
     }
     if let problem = annealing?.problem ?? balance?.problem ?? targetL0?.problem { return problem }
-    for (name, value) in [("alpha", alpha), ("beta", beta), ("contractive", contractive)] {
+    if epochs < 0 || epochs > 1 << 32 { return "a run of \(epochs) epochs" }
+    if batchSize < 1 || batchSize > 1 << 32 { return "batches of \(batchSize) images" }
+    for (name, value) in [
+      ("alpha", alpha), ("beta", beta), ("contractive", contractive),
+      ("the learning rate", learningRate), ("the encoder's rate", encoderRate),
+    ] {
       if !(value >= 0 && value.isFinite) { return "\(name) is \(value); it is zero or more" }
+    }
+    // Its logarithm is taken.
+    if beta > 0, !(beta.isNormal && Float(beta).isFinite) {
+      return "beta is \(beta), too small or too large"
+    }
+    if !encoderStart.isFinite { return "an encoder that starts as \(encoderStart) of its decoder" }
+    if arithmetic == .sparse, !network.allowsSparseArithmetic {
+      return "sparse arithmetic for a network that has no TopK dictionary"
     }
     if let target = targetL0?.value, target > Double(network.latents) {
       return "a target L0 of \(target) cannot be met with \(network.latents) latents"

@@ -83,7 +83,9 @@ struct SegmentPretrain: ParsableCommand {
     var shape = try network.configuration(
       inputs: normalisation.channels, outputs: normalisation.channels, hasSkips: skips)
     if let targetL0, let k = shape.code.count {
-      guard targetL0 == targetL0.rounded(), Int(targetL0) == k || network.code == nil else {
+      guard targetL0 == targetL0.rounded(), targetL0 < 0x1p24,
+        targetL0 == Double(k) || network.code == nil
+      else {
         throw ValidationError("--target-l0 \(significant(targetL0)) is not the K of \(shape.code)")
       }
       shape.code = shape.code.with(count: Int(targetL0))

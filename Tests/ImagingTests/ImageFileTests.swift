@@ -111,6 +111,19 @@ struct ImageFileTests {
     }
   }
 
+  /// Every block of a JPEG takes a bit at least.
+  @Test(arguments: [JPEGFixtures.grey, JPEGFixtures.rgb, JPEGFixtures.progressive])
+  func jpegThatPromisesTooMuch(bytes: [UInt8]) throws {
+    let frames = bytes.indices.dropLast(9).filter {
+      bytes[$0] == 0xFF && [0xC0, 0xC2].contains(bytes[$0 + 1])
+    }
+    var damaged = bytes
+    let frame = try #require(frames.first)
+    damaged.replaceSubrange(frame + 5..<frame + 9, with: [0x40, 0, 0x40, 0])
+    let reason = Self.reason { try ImageFile.decode(damaged, path: "a.jpg") }
+    #expect(reason == "a.jpg: JPEG: 16384x16384 pixels cannot come from \(bytes.count) bytes")
+  }
+
   @Test(arguments: [JPEGFixtures.rgb, JPEGFixtures.progressive])
   func colourJPEGIsRGB(bytes: [UInt8]) throws {
     let image = try ImageFile.decode(bytes, path: "a.jpg")

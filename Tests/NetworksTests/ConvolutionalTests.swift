@@ -249,4 +249,14 @@ private func uniform(_ count: Int, seed: UInt64) -> [Float] {
       #expect(configuration.problem != nil, "\(levels) \(latents) \(code)")
     }
   }
+
+  /// Channels whose shift to the lowest level leaves none, and more parameters than 2^31.
+  @Test func absurdSizesHaveAProblem() {
+    for (channels, latents) in [(1 << 57, 4), (Int.max, 4), (-1, 4), (128, 1 << 16)] {
+      var configuration = smallConfiguration(levels: 8, code: .relu)
+      configuration.baseChannels = channels
+      configuration.latents = latents
+      #expect(configuration.problem != nil, "\(channels) \(latents)")
+    }
+  }
 }

@@ -195,6 +195,7 @@ private struct DoubleAutoencoder {
 
   @Test(arguments: [
     [784], [784, 784], [4, 3, 2, 5], [4, 0, 4], [4, 1 << 25, 4], [1 << 20, 1 << 20, 1 << 20],
+    [Int](repeating: 4, count: 1026),
   ])
   func impossibleWidthsHaveAProblem(widths: [Int]) {
     #expect(AutoencoderConfiguration(widths: widths, encoderLayers: 1).problem != nil)

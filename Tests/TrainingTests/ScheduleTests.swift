@@ -1,6 +1,32 @@
 import Foundation
+import Networks
 import Testing
 import Training
+
+@Suite struct TrainingConfigurationTests {
+  /// What would trap later, were it believed of a file.
+  @Test func absurdValuesHaveAProblem() {
+    let network = AutoencoderConfiguration.dictionary(inputs: 4, latents: 8, code: .topK(2))
+    #expect(TrainingConfiguration(network: network).problem == nil)
+    let changes: [(String, (inout TrainingConfiguration) -> Void)] = [
+      ("epochs", { $0.epochs = -1 }), ("batches", { $0.batchSize = .max }),
+      ("learning rate", { $0.learningRate = .nan }), ("beta", { $0.beta = .leastNonzeroMagnitude }),
+      ("decoder", { $0.encoderStart = .infinity }), ("rate", { $0.encoderRate = -1 }),
+      ("annealed", { $0.annealing = AnnealedCount(from: .max, to: 1, over: 1) }),
+      ("weight from", { $0.targetL0 = TargetL0(2, lower: 0) }),
+      ("weight from", { $0.targetL0 = TargetL0(2, lower: 1, upper: 0.5) }),
+      ("gains", { $0.targetL0 = TargetL0(2, integralGain: .nan) }),
+      ("falls over", { $0.targetL0 = TargetL0(2, fraction: 2) }),
+      ("power", { $0.balance = LatentBalance(power: .nan) }),
+      ("sparse", { ($0.network.code, $0.arithmetic) = (.relu, .sparse) }),
+    ]
+    for (words, change) in changes {
+      var configuration = TrainingConfiguration(network: network)
+      change(&configuration)
+      #expect(configuration.problem?.contains(words) == true, "\(words): \(configuration)")
+    }
+  }
+}
 
 @Suite struct LearningRateScheduleTests {
   private func rates(_ schedule: LearningRateSchedule, epochs: Int = 5) -> [Double] {

@@ -20,6 +20,9 @@ typedef struct {
   uint32_t channels;
   // Bytes that the deflate stream of a PNG must unpack to, 0 for a JPEG.
   uint64_t deflated_bytes;
+  // A file of fewer bytes cannot hold a JPEG of this size: each of its blocks takes a bit at least.
+  // 0 for a PNG, and where arithmetic coding, of at most 2^24 pixels, knows no such bound.
+  uint64_t minimum_bytes;
   // Of a sample once unpacked: 16 for a PNG of 16 bits, else 8.
   uint32_t bits;
   bool is_interlaced;

@@ -1,0 +1,18 @@
+import Imaging
+import Testing
+
+/// What a file says of itself may become part of an error, and is not to be obeyed by a terminal.
+@Suite struct FileErrorTests {
+  @Test(arguments: [
+    ("a\u{1B}[2Jb", "a?[2Jb"), ("two\nlines", "two?lines"), ("\u{202E}right", "?right"),
+    ("\u{2028}", "?"), ("naïve 図", "naïve 図"), ("\u{0}\u{7F}\u{9B}", "???"),
+  ])
+  func reasonsAreOneHarmlessLine(reason: String, wanted: String) {
+    #expect(FileError(path: "a", reason: reason).description == "a: \(wanted)")
+  }
+
+  @Test func longReasonsAreCut() {
+    let reason = FileError(path: "a", reason: String(repeating: "é", count: 1 << 20)).reason
+    #expect(reason == String(repeating: "é", count: 250) + " ...")
+  }
+}
