@@ -6,6 +6,7 @@ DEMO_EPOCHS ?= 100#        epochs of the demonstration
 DEVICE      ?= auto#      the OpenCL device it trains on (see `sparrow devices`)
 BENCH       ?=#           arguments of `make bench` (see `Benchmarks/run.sh --help`)
 CONFORMANCE ?=#           arguments of `make conformance`: which implementations, default all
+SANITIZERS  ?=#           arguments of `make test-sanitized`: address, thread, leaks, default all
 
 SWIFT       ?= swift
 export SWIFT
@@ -13,10 +14,10 @@ export SWIFT
 SPARROW := .build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-segment test bench bench-codes bench-segment conformance format lint clean
+.PHONY: help setup build demo demo-segment test test-sanitized bench bench-codes bench-segment conformance format lint clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing of OpenCL and the image libraries (through apt-get)
 	@Scripts/setup.sh
@@ -33,6 +34,9 @@ demo-segment: build ## draw cells, pretrain, train on two labelled images, segme
 test: setup lint ## run every test; an absent OpenCL device is a failure
 	@Scripts/test.sh $(SPARROW)
 
+test-sanitized: setup ## run tests under the address and thread sanitizers, and look for leaks
+	Scripts/test-sanitized.sh $(SANITIZERS)
+
 bench: build ## measure training and matmul beside other systems, into Benchmarks/results
 	Benchmarks/run.sh $(BENCH)
 
@@ -42,7 +46,7 @@ bench-codes: build ## measure sparse codes: quality, targets, speed (see Benchma
 bench-segment: build ## measure segmentation with few labels (see Benchmarks/segment.py --help)
 	python3 Benchmarks/segment.py $(BENCH)
 
-conformance: build ## check every operation on PoCL, Intel's CPU runtime and Oclgrind
+conformance: build ## check operations and trainings on PoCL, Intel's runtime, rusticl and Oclgrind
 	Scripts/conformance.sh $(CONFORMANCE)
 
 format: ## lay the sources out as swift-format does
