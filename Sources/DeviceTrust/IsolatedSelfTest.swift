@@ -102,12 +102,18 @@ private final class Child {
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO)
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
-    // What the parent ignores while it waits ends the child.
+    // What the parent ignores, as it does some of these while it waits, ends the child.
     var signals = sigset_t()
     sigemptyset(&signals)
-    for number in Interruption.signals { sigaddset(&signals, number) }
+    for number in Interruption.signals + [SIGABRT, SIGALRM, SIGPIPE] {
+      sigaddset(&signals, number)
+    }
     posix_spawnattr_setsigdefault(&attributes, &signals)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
+    // Threads of a pool block signals.
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    posix_spawnattr_setflags(
+      &attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
 
     var words = ([executable] + arguments).map { strdup($0) } + [nil]
     var variables =
