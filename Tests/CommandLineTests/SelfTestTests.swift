@@ -5,11 +5,11 @@ import Testing
 /// one macro of ours can be given another meaning behind Sparrow's back.
 @Suite(.serialized) struct SelfTestTests {
   /// Each work-item of the elementwise kernels takes a few elements and leaves the rest.
-  private static let lies = "-UBLOCK -DBLOCK=4"
+  private static let lies = "-DBLOCK=4"
   /// Each reads what is not there.
-  private static let crashes = "-UBLOCK -DBLOCK=(*(volatile/**/global/**/uint/**/*)8)"
+  private static let crashes = "-DBLOCK=(*(volatile/**/global/**/uint/**/*)8)"
   /// Each waits for ever.
-  private static let hangs = "-UBLOCK -DBLOCK=({volatile/**/uint/**/h=1;while(h);4u;})"
+  private static let hangs = "-DBLOCK=({volatile/**/uint/**/h=1;while(h);4u;})"
 
   /// A folder for caches, so that no other test sees what is compiled here.
   private final class Caches {
