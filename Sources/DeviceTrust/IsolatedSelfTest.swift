@@ -11,8 +11,8 @@ package enum IsolatedSelfTest {
     of executable: String, _ arguments: [String], seconds: Double
   ) -> SelfTestVerdict? {
     guard let child = Child(executable, arguments) else { return nil }
-    running.begin(child.process)
-    defer { running.end(child.process) }
+    Interruption.setChild(child.process)
+    defer { Interruption.setChild(0) }
     let end = ContinuousClock.now + .seconds(seconds)
     var output: [UInt8] = []
     while true {
@@ -50,21 +50,6 @@ package enum IsolatedSelfTest {
       verdict = .failed(String(error.prefix(longestError)) + "\n...")
     }
     return String(decoding: try JSONEncoder().encode(verdict), as: UTF8.self)
-  }
-
-  /// Kills the processes that run, for a parent that is asked to end.
-  static func endAll() { running.killAll() }
-
-  private static let running = Children()
-
-  private final class Children: @unchecked Sendable {
-    private let lock = NSLock()
-    // Guarded by `lock`.
-    private var processes: Set<Int32> = []
-
-    func begin(_ process: Int32) { lock.withLock { _ = processes.insert(process) } }
-    func end(_ process: Int32) { lock.withLock { _ = processes.remove(process) } }
-    func killAll() { lock.withLock { for process in processes { kill(process, SIGKILL) } } }
   }
 }
 

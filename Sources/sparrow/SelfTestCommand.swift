@@ -40,7 +40,7 @@ enum SelfTesting {
   /// In seconds. Compiling takes most of a first self-test.
   static var limit: Double {
     let text = ProcessInfo.processInfo.environment[limitVariable] ?? ""
-    return Double(text).flatMap { $0 > 0 && $0 <= 1e6 ? $0 : nil } ?? 120
+    return Double(text).flatMap { $0 > 0 && $0 <= 1e6 ? $0 : nil } ?? 300
   }
 
   /// What is remembered of devices, and for how long to wait for another process.
