@@ -20,7 +20,7 @@ struct FaultTally {
       madeGood: left.madeGood + right.madeGood, calls: left.calls.union(right.calls))
   }
 
-  /// For the record, found by `make faults`.
+  /// For the record in `Benchmarks/results`.
   func print(as name: String) {
     Swift.print(
       "Faults: \(name): \(injected) injected, \(thrown) errors of \(calls.count) functions,"
