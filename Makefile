@@ -17,7 +17,7 @@ SPARROW := .build/release/sparrow
 .PHONY: help setup build demo demo-segment test bench bench-codes bench-segment bench-trust conformance fuzz format lint clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing of OpenCL and the image libraries (through apt-get)
 	@Scripts/setup.sh
@@ -46,7 +46,7 @@ bench-segment: build ## measure segmentation with few labels (see Benchmarks/seg
 bench-trust: build ## kill and resume runs, measure checkpoints and memory (see Benchmarks/trust.py --help)
 	python3 Benchmarks/trust.py $(BENCH)
 
-conformance: build ## check every operation on PoCL, Intel's CPU runtime and Oclgrind
+conformance: build ## check operations and trainings on PoCL, Intel's runtime, rusticl and Oclgrind
 	Scripts/conformance.sh $(CONFORMANCE)
 
 fuzz: setup ## fuzz every reader (FUZZ="--executions N TARGET...", see Scripts/fuzz.sh --help)

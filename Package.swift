@@ -54,6 +54,13 @@ let package = Package(
       dependencies: [
         "Compute", "Kernels", "OpenCLRuntime", .product(name: "Logging", package: "swift-log"),
       ]),
+    // The self-test of a device, and what is remembered of it.
+    .target(
+      name: "DeviceTrust",
+      dependencies: [
+        "Compute", "Imaging", "OpenCLBackend", "OpenCLRuntime", "Verification",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]),
     .target(name: "Networks", dependencies: ["Compute", "RandomNumbers"]),
     .target(name: "Imaging", dependencies: ["CImageCodecs"]),
     .target(
@@ -77,8 +84,9 @@ let package = Package(
     .executableTarget(
       name: "sparrow",
       dependencies: [
-        "Compute", "Verification", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime", "Networks",
-        "Datasets", "Imaging", "RandomNumbers", "Segmentation", "Training",
+        "Compute", "Verification", "ReferenceBackend", "OpenCLBackend", "OpenCLRuntime",
+        "DeviceTrust", "Networks", "Datasets", "Imaging", "RandomNumbers", "Segmentation",
+        "Training",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
@@ -104,6 +112,12 @@ let package = Package(
         "OpenCLRuntime", "Datasets", "Networks", "Training",
       ],
       exclude: ["Fixtures"]),
+    .testTarget(
+      name: "DeviceTrustTests",
+      dependencies: [
+        "Compute", "Datasets", "DeviceTrust", "Networks", "OpenCLBackend", "OpenCLRuntime",
+        "RandomNumbers", "Segmentation", "Training", "Verification",
+      ]),
     .testTarget(name: "ImagingTests", dependencies: ["Imaging"], exclude: ["Fixtures"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging", "RandomNumbers"]),
     .testTarget(

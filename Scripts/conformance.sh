@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
-# Checks every operation of Sparrow on three OpenCL implementations, which it installs:
+# Checks every operation of Sparrow, and a short training of each network, on several OpenCL
+# implementations, which it installs:
 #
 #   pocl      PoCL, from the system's packages (pocl-opencl-icd)
+#   pair      two of PoCL's devices (POCL_DEVICES="pthread basic"), a process on each at once
 #   intel     Intel's CPU runtime, from Python packages in .build-conformance/intel (x86-64 only)
+#   rusticl   Mesa's rusticl on llvmpipe, from the system's packages (mesa-opencl-icd); compiles
+#             slowly, so small shapes only
 #   oclgrind  Oclgrind, a simulator that reports accesses out of bounds and data races; slow, so
-#             small shapes only and no training steps
+#             small shapes and the smallest of trainings
 #
-# Usage: Scripts/conformance.sh [--require-all] [--sparrow PATH] [pocl] [intel] [oclgrind]
-# (Default: all three.)
+# Usage: Scripts/conformance.sh [--require-all] [--sparrow PATH] [--layout cpu|gpu]
+#                               [--part operations|training] [IMPLEMENTATION...]
+# (Default: all of them, both layouts, both parts.)
 #
 # An implementation is alone on the loader's list while it is checked, so its device is 0:0, and
-# nothing can fall back to another one. Exit status 1 when one fails, or with --require-all when
-# one cannot be run; else 0. Whole outputs are kept in .build-conformance/.
+# nothing can fall back to another one. Rows are added to .build-conformance/table.txt, where whole
+# outputs lie as well. Exit status 1 when one fails, or with --require-all when one cannot be run;
+# else 0.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
@@ -20,10 +26,13 @@ root=$PWD
 sparrow=$root/.build/release/sparrow
 probe=$root/.build-setup/opencl-probe
 work=$root/.build-conformance
-time_limit=3600 # seconds for each implementation
+time_limit=${CONFORMANCE_SECONDS:-3600} # for each command
+all=(pocl pair intel rusticl oclgrind)
 
 require_all=
 wanted=()
+layouts=(cpu gpu)
+parts=(operations training)
 while [ $# -gt 0 ]; do
   case $1 in
     --require-all) require_all=yes ;;
@@ -31,14 +40,22 @@ while [ $# -gt 0 ]; do
       sparrow=${2:?--sparrow needs a path}
       shift
       ;;
-    pocl | intel | oclgrind) wanted+=("$1") ;;
+    --layout)
+      layouts=("${2:?--layout needs cpu or gpu}")
+      shift
+      ;;
+    --part)
+      parts=("${2:?--part needs operations or training}")
+      shift
+      ;;
+    pocl | pair | intel | rusticl | oclgrind) wanted+=("$1") ;;
     *) die "unknown argument '$1'; the head of Scripts/conformance.sh says what there is" ;;
   esac
   shift
 done
-[ ${#wanted[@]} -gt 0 ] || wanted=(pocl intel oclgrind)
+[ ${#wanted[@]} -gt 0 ] || wanted=("${all[@]}")
 
-[ "$(uname -s)" = Linux ] || die "the three implementations are installed on Linux only"
+[ "$(uname -s)" = Linux ] || die "the implementations are installed on Linux only"
 [ -x "$sparrow" ] || die "$sparrow is not built; run 'make build'"
 [ -x "$probe" ] || Scripts/setup.sh || exit 1
 mkdir -p "$work"
@@ -48,12 +65,18 @@ reasons=()
 failures=0
 skipped=0
 
-# row NAME LAYOUT VERSION VERDICT CASES SECONDS
-row() { rows+=("$(printf '%-10s %-7s %-24s %-28s %7s %8s' "$@")"); }
+# row NAME WHAT VERSION VERDICT CASES SECONDS
+row() {
+  local line
+  line=$(printf '%-9s %-21s %-24s %-34s %6s %7s' "$@")
+  rows+=("$line")
+  printf '%s\n' "$line" >>"$work/table.txt"
+}
 
 not_run() {
   reasons+=("$1 was not run: $2")
   row "$1" - - "not run, see below" - -
+  printf '%s was not run: %s\n' "$1" "$2" >>"$work/table.txt"
   skipped=$((skipped + 1))
 }
 
@@ -71,75 +94,132 @@ in_environment() {
   shift
   local -a settings=(
     "OCL_ICD_VENDORS=$work/$name-vendors" "POCL_CACHE_DIR=$work/$name-cache/pocl"
-    "SPARROW_CACHE_DIR=$work/$name-cache/sparrow")
-  if [ "$name" = intel ]; then
-    settings+=("LD_LIBRARY_PATH=$work/intel/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")
-  fi
+    "SPARROW_CACHE_DIR=$work/$name-cache/sparrow" "SPARROW_TUNE=off")
+  case $name in
+    intel) settings+=("LD_LIBRARY_PATH=$work/intel/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}") ;;
+    pair*) settings+=("POCL_DEVICES=pthread basic") ;;
+    rusticl) settings+=("RUSTICL_ENABLE=llvmpipe") ;;
+  esac
   mkdir -p "$work/$name-cache/pocl" "$work/$name-cache/sparrow"
   env -u OCL_ICD_FILENAMES -u SPARROW_DEVICE "${settings[@]}" timeout "$time_limit" "$@"
 }
 
 # count_cases FILE: how many cases the JSON object of `sparrow check` reports.
 count_cases() {
-  python3 - "$1" 2>/dev/null <<'EOF' || echo '?'
+  python3 - "$1" 2>/dev/null <<'END' || echo '?'
 import json, sys
 report = json.load(open(sys.argv[1]))
 cases = next(report[key] for key in ("cases", "results", "checks") if key in report)
 print(cases if isinstance(cases, int) else len(cases))
-EOF
+END
 }
 
-# check NAME COMMAND...: probes the implementation, then runs `sparrow check` under COMMAND (which
-# may be empty) and appends a row.
-check() {
-  local name=$1 version layout
-  shift
+# failed_cases FILE: the operations that `sparrow check` found wrong.
+failed_cases() {
+  python3 - "$1" 2>/dev/null <<'END'
+import json, sys
+report = json.load(open(sys.argv[1]))
+for row in report["results"]:
+    if not row["passed"]:
+        print("  ", row["operation"], row["shape"], row.get("failure"))
+END
+}
 
+# verdict STATUS FILE: in a few words, from the exit status and, under Oclgrind, from its log FILE.
+verdict() {
+  case $1 in
+    0) ;;
+    124) echo "FAILED: over $time_limit s"; return ;;
+    *) [ "$1" -lt 128 ] || { echo "FAILED: signal $(($1 - 128))"; return; }
+      echo "FAILED: exit status $1"; return ;;
+  esac
+  [ -n "$2" ] || { echo clean; return; }
+  if [ ! -e "$2" ]; then
+    echo "FAILED: no log was written"
+  elif [ -s "$2" ]; then
+    echo "FAILED: $(grep -c -E '^(Invalid|Read-write|Write-write|Uninit)' "$2") reports of Oclgrind"
+  else
+    echo clean
+  fi
+}
+
+# conclude NAME WHAT VERSION VERDICT CASES SECONDS FILE LOG: appends a row, and shows what there is
+# to a failure.
+conclude() {
+  row "${@:1:6}"
+  case $4 in clean*) return ;; esac
+  failures=$((failures + 1))
+  say "$1 failed. The end of its messages (all: $7.err):"
+  tail -n 12 "$7.err"
+  [ ! -s "$7.json" ] || failed_cases "$7.json" | head -n 20
+  if [ -n "$8" ] && [ -s "$8" ]; then
+    say "The start of Oclgrind's reports (all: $8):"
+    head -n 40 "$8"
+  fi
+}
+
+# check NAME [COMMAND...]: probes the implementation, then runs the parts under COMMAND.
+check() {
+  local name=$1 version layout part
+  shift
   # A kernel of three lines first: a runtime that fails this says nothing about Sparrow.
   if ! in_environment "$name" "$@" "$probe" --run >"$work/$name-probe.txt" 2>&1; then
     not_run "$name" "its device fails a kernel of three lines (see .build-conformance/$name-probe.txt)"
     return
   fi
   version=$(grep -m 1 '^0:0' "$work/$name-probe.txt" | cut -f 4)
-
-  # Both layouts of the kernels: whichever the device would not use by default must be right too.
-  for layout in cpu gpu; do check_layout "$name" "$layout" "$version" "$@"; done
+  for part in "${parts[@]}"; do
+    if [ "$part" = training ]; then
+      train "$name" "$version" "$@"
+    else
+      # Whichever layout the device would not use by default must be right too.
+      for layout in "${layouts[@]}"; do check_layout "$name" 0:0 "$layout" "$version" "$@"; done
+    fi
+  done
 }
 
-# check_layout NAME LAYOUT VERSION COMMAND...: runs `sparrow check` and appends a row.
+# check_layout NAME DEVICE LAYOUT VERSION [COMMAND...]: runs `sparrow check` and appends a row.
 check_layout() {
-  local name=$1 layout=$2 version=$3 start seconds status verdict
-  shift 3
-  local -a check=("$sparrow" check --device 0:0 --json --layout "$layout")
-  [ "$name" != oclgrind ] || check+=(--quick)
-
+  local name=$1 device=$2 layout=$3 version=$4 start status log=
+  shift 4
+  local -a check=("$sparrow" check --device "$device" --json --layout "$layout")
+  local file=$work/$name-$layout
+  case $name in rusticl | oclgrind) check+=(--quick) ;; esac
+  if [ "$name" = oclgrind ]; then
+    log=$file.log
+    rm -f "$log"
+    set -- "$@" --log "$log"
+  fi
   say "checking $name, $layout layout ($version)"
-  local log=$work/oclgrind.log file=$work/$name-$layout
-  rm -f "$log"
   start=$SECONDS
   in_environment "$name" "$@" "${check[@]}" >"$file.json" 2>"$file.err"
   status=$?
-  seconds=$((SECONDS - start))
-  verdict=clean
-  if [ $status -eq 124 ]; then
-    verdict="FAILED: over $time_limit s"
-  elif [ $status -ne 0 ]; then
-    verdict="FAILED: exit status $status"
-  elif [ "$name" = oclgrind ] && [ ! -e "$log" ]; then
-    verdict="FAILED: no log was written"
-  elif [ "$name" = oclgrind ] && [ -s "$log" ]; then
-    verdict="FAILED: Oclgrind's reports"
+  conclude "$name" "operations, $layout" "$version" "$(verdict $status "$log")" \
+    "$(count_cases "$file.json")" $((SECONDS - start)) "$file" "$log"
+}
+
+# train NAME VERSION [COMMAND...]: trains each kind of network for a moment, evaluates and segments.
+# What the device computes is compared with the reference's figures.
+train() {
+  local name=$1 version=$2 start status log= count=600 side=64 steps=4
+  shift 2
+  local file=$work/$name-training
+  rm -rf "$file.run"
+  if [ "$name" = oclgrind ]; then
+    count=40
+    side=32
+    steps=1
+    log=$file.log
+    rm -f "$log"
+    set -- "$@" --log "$log"
   fi
-  if [ "$verdict" != clean ]; then
-    failures=$((failures + 1))
-    say "$name failed. The end of its messages (all: $file.err):"
-    tail -n 20 "$file.err"
-    if [ -s "$log" ]; then
-      say "The start of Oclgrind's reports (all: .build-conformance/oclgrind.log):"
-      head -n 40 "$log"
-    fi
-  fi
-  row "$name" "$layout" "$version" "$verdict" "$(count_cases "$file.json")" "$seconds"
+  say "training on $name ($version)"
+  start=$SECONDS
+  in_environment "$name" Scripts/conformance-training.sh "$sparrow" "$file.run" $count $side $steps \
+    "$@" >"$file.out" 2>"$file.err"
+  status=$?
+  conclude "$name" training "$version" "$(verdict $status "$log")" \
+    "$(grep -c '^ok ' "$file.out")" $((SECONDS - start)) "$file" "$log"
 }
 
 # install_for NAME PACKAGE...: in a subshell, since what cannot be installed ends the script there,
@@ -151,16 +231,51 @@ install_for() {
   (install_packages "$@")
 }
 
-check_pocl() {
+# pocl_library: what PoCL's entry in the loader's list says; installs it where there is none.
+pocl_library() {
   local icd
   find_icd() { find /etc/OpenCL/vendors -iname '*pocl*.icd' 2>/dev/null | head -n 1; }
   icd=$(find_icd)
   if [ -z "$icd" ]; then
-    install_for pocl pocl-opencl-icd || { not_run pocl "pocl-opencl-icd cannot be installed"; return; }
+    install_for pocl pocl-opencl-icd >&2 || return 1
     icd=$(find_icd)
   fi
-  vendors pocl "$(cat "$icd")" >/dev/null
+  cat "$icd"
+}
+
+check_pocl() {
+  local library
+  library=$(pocl_library) || { not_run pocl "pocl-opencl-icd cannot be installed"; return; }
+  vendors pocl "$library" >/dev/null
   check pocl
+}
+
+# Two devices in sight: each is checked while the other is, by processes that share their caches.
+check_pair() {
+  local library start status first second
+  library=$(pocl_library) || { not_run pair "pocl-opencl-icd cannot be installed"; return; }
+  vendors pair "$library" >/dev/null
+  if ! in_environment pair "$probe" --run >"$work/pair-probe.txt" 2>&1 ||
+    ! grep -q '^0:1' "$work/pair-probe.txt"; then
+    not_run pair "PoCL does not show two devices (see .build-conformance/pair-probe.txt)"
+    return
+  fi
+  say "checking two of PoCL's devices at once"
+  start=$SECONDS
+  for device in 0 1; do
+    in_environment pair "$sparrow" check --device 0:$device --json --quick \
+      >"$work/pair-$device.json" 2>"$work/pair-$device.err" &
+    [ $device = 1 ] || first=$!
+    second=$!
+  done
+  for device in 0 1; do
+    [ $device = 0 ] && wait "$first" || wait "$second"
+    status=$?
+    conclude pair "0:$device, both at once" \
+      "$(grep -m 1 "^0:$device" "$work/pair-probe.txt" | cut -f 3 | cut -c 1-24)" \
+      "$(verdict $status "")" "$(count_cases "$work/pair-$device.json")" $((SECONDS - start)) \
+      "$work/pair-$device" ""
+  done
 }
 
 check_intel() {
@@ -186,19 +301,33 @@ check_intel() {
   check intel
 }
 
+check_rusticl() {
+  local library
+  find_library() { ldconfig -p | awk '$1 == "libRusticlOpenCL.so.1" { print $NF; exit }'; }
+  library=$(find_library)
+  if [ -z "$library" ]; then
+    install_for rusticl mesa-opencl-icd ||
+      { not_run rusticl "mesa-opencl-icd cannot be installed"; return; }
+    library=$(find_library)
+    [ -n "$library" ] || { not_run rusticl "mesa-opencl-icd holds no rusticl here"; return; }
+  fi
+  vendors rusticl "$library" >/dev/null
+  check rusticl
+}
+
 check_oclgrind() {
   if ! command -v oclgrind >/dev/null 2>&1; then
     install_for oclgrind oclgrind || { not_run oclgrind "oclgrind cannot be installed"; return; }
   fi
   # `oclgrind` puts its own library before the loader; the empty list is for certainty.
   mkdir -p "$work/oclgrind-vendors"
-  check oclgrind oclgrind --data-races --max-errors 100 --log "$work/oclgrind.log"
+  check oclgrind oclgrind --data-races --max-errors 100
 }
 
 for name in "${wanted[@]}"; do "check_$name"; done
 
 echo
-printf '%-10s %-7s %-24s %-28s %7s %8s\n' driver layout version verdict cases seconds
+printf '%-9s %-21s %-24s %-34s %6s %7s\n' driver what version verdict cases seconds
 printf '%s\n' "${rows[@]}"
 [ $skipped -eq 0 ] || printf '%s\n' "${reasons[@]}"
 [ $failures -eq 0 ] || exit 1

@@ -2,7 +2,7 @@ import Kernels
 import OpenCLRuntime
 
 /// The OpenCL C sources, each under the name of its file.
-package enum KernelSource: String, Sendable {
+package enum KernelSource: String, CaseIterable, Sendable {
   case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
     denseCPU
   case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, codes,
@@ -10,7 +10,7 @@ package enum KernelSource: String, Sendable {
   case tileGPU, convolutionGradientGPU, convolutionPartsGPU
   case logarithm, strips, normalise, pool, segmentation
 
-  var text: String {
+  fileprivate var embedded: String {
     switch self {
     case .activation: String(cString: sparrowKernelActivation)
     case .elementwise: String(cString: sparrowKernelElementwise)
@@ -44,33 +44,53 @@ package enum KernelSource: String, Sendable {
   }
 }
 
-extension KernelSource {
+/// The texts that programs are built from: those embedded in this build, or, in tests, altered ones
+/// that stand for a driver which miscompiles.
+package struct KernelSources: Sendable {
+  package static let standard = KernelSources()
+
+  private var altered: [KernelSource: String] = [:]
+
+  private init() {}
+
+  /// The text of a file.
+  package func text(of source: KernelSource) -> String { altered[source] ?? source.embedded }
+
+  /// These with another text for a file, in all programs that it is part of.
+  package func replacing(_ source: KernelSource, with text: String) -> KernelSources {
+    var result = self
+    result.altered[source] = text
+    return result
+  }
+
   /// The whole text of the program: this file after those whose functions it calls.
-  var program: String {
+  package func program(of source: KernelSource) -> String {
+    func text(_ source: KernelSource) -> String { self.text(of: source) }
+    let own = text(source)
     let pieces: [String] =
-      switch self {
-      case .loss: [Self.activation.text, Self.lossRow.text, text]
-      case .matmulGPU, .convolutionGPU: [Self.activation.text, Self.tileGPU.text, text]
-      case .convolutionGradientGPU: [Self.tileGPU.text, text]
-      case .gates, .segmentation: [Self.activation.text, Self.logarithm.text, text]
-      case .normalise, .pool: [Self.strips.text, text]
-      case .convolutionCPU: [Self.activation.text, Self.tickets.text, text]
+      switch source {
+      case .loss: [text(.activation), text(.lossRow), own]
+      case .matmulGPU, .convolutionGPU: [text(.activation), text(.tileGPU), own]
+      case .convolutionGradientGPU: [text(.tileGPU), own]
+      case .gates, .segmentation: [text(.activation), text(.logarithm), own]
+      case .normalise, .pool: [text(.strips), own]
+      case .convolutionCPU: [text(.activation), text(.tickets), own]
       case .matmulCPU, .denseCPU:
-        [Self.activation.text, Self.tickets.text, Self.matmulBlock.text, text]
-      case .sparse: [Self.tickets.text, Self.select.text, text]
-      case .codes: [Self.select.text, text]
+        [text(.activation), text(.tickets), text(.matmulBlock), own]
+      case .sparse: [text(.tickets), text(.select), own]
+      case .codes: [text(.select), own]
       case .densePassCPU:
         // The block in two forms: straight on the way forward, transposed on the way back.
         [
-          Self.activation.text, Self.lossRow.text, Self.tickets.text, Self.matmulBlock.text,
+          text(.activation), text(.lossRow), text(.tickets), text(.matmulBlock),
           """
           #undef TRANSPOSE_B
           #define TRANSPOSE_B 1
           #undef MATMUL_BLOCK
           #define MATMUL_BLOCK matmulBlockTransposed
-          """, Self.matmulBlock.text, text,
+          """, text(.matmulBlock), own,
         ]
-      default: [text]
+      default: [own]
       }
     return pieces.joined(separator: "\n")
   }
@@ -80,6 +100,7 @@ extension KernelSource {
 final class KernelLibrary {
   private let context: Context
   private let cache: ProgramCache?
+  private let sources: KernelSources
   private var kernels: [Key: Kernel] = [:]
   private var programs: [ProgramKey: Program] = [:]
   private var forms: [FormKey: Kernel] = [:]
@@ -100,10 +121,14 @@ final class KernelLibrary {
     let form: UInt64
   }
 
-  init(context: Context, cache: ProgramCache?) {
+  init(context: Context, cache: ProgramCache?, sources: KernelSources) {
     self.context = context
     self.cache = cache
+    self.sources = sources
   }
+
+  /// What has been used so far, each as its program and its name.
+  var kernelNames: Set<String> { Set(kernels.keys.map { "\($0.program.source).\($0.name)" }) }
 
   /// The kernel `name` of `source` built with `definitions` as macros.
   ///
@@ -138,7 +163,7 @@ final class KernelLibrary {
     let macros = key.definitions.sorted { $0.key < $1.key }.map { " -D\($0.key)=\($0.value)" }
     return try Program(
       context: context,
-      source: key.source.program,
+      source: sources.program(of: key.source),
       options: "-cl-std=CL1.2" + macros.joined(), name: key.source.rawValue, cache: cache)
   }
 }

@@ -17,6 +17,8 @@ package final class OpenCLBackend: Backend {
   /// Two zeros that kernels of the CPU family draw their blocks from and leave as zeros
   /// (`Kernels/matmul_block.cl`). One pair serves all launches, since the queue is in order.
   let tickets: Memory
+  /// The queue's failures when the tickets were last known to be zeros.
+  private var failuresSeen = 0
   /// What one launch of an operation leaves for the next.
   let scratch = Scratch()
   let matmulPlanner: MatmulPlanner
@@ -32,22 +34,27 @@ package final class OpenCLBackend: Backend {
   ///   - cache: where compiled programs are kept between processes.
   ///   - tuning: where the choice of matmul variants is kept and whether it is measured.
   ///   - profiling: whether every launch is timed by events.
+  ///   - sources: what the programs are built from.
   package init(
     device: Device, family: DeviceFamily? = nil, cache: ProgramCache? = .standard(),
-    tuning: MatmulTuning = .standard(), profiling: Bool = false
+    tuning: MatmulTuning = .standard(), profiling: Bool = false,
+    sources: KernelSources = .standard
   ) throws {
     self.device = device
     self.family = family ?? DeviceFamily(for: device.properties)
     name = "\(device.name) (\(device.platformName))"
     context = try Context(device: device)
     queue = try CommandQueue(context: context, profiling: profiling)
-    library = KernelLibrary(context: context, cache: cache)
+    library = KernelLibrary(context: context, cache: cache, sources: sources)
     tickets = try Memory(context: context, byteCount: 2 * MemoryLayout<UInt32>.stride)
     try queue.fill(tickets, with: UInt32(0))
     profile = profiling ? OperationProfile() : nil
     matmulPlanner = MatmulPlanner(
       family: self.family, device: device.properties, tuning: tuning)
   }
+
+  /// The kernels that have been used so far, as `program.kernel`: what a list of cases covers.
+  package var kernelNames: Set<String> { library.kernelNames }
 
   // MARK: Memory
 
@@ -118,6 +125,12 @@ package final class OpenCLBackend: Backend {
     _ kernel: Kernel, _ arguments: inout Arguments, as label: @autoclosure () -> String, blocks: Int
   ) throws {
     try arguments.add(tickets)
+    // A kernel that ended midway has not returned its tickets.
+    let failures = queue.failures.value
+    if failures != failuresSeen {
+      try queue.fill(tickets, with: UInt32(0))
+      failuresSeen = failures
+    }
     try launch(
       kernel, as: label(), global: (min(device.computeUnits, blocks), 1), local: (1, 1))
   }

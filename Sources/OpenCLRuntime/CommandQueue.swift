@@ -9,6 +9,9 @@ package final class CommandQueue: @unchecked Sendable {
   private let handle: Handle
   package let context: Context
   package let isProfiling: Bool
+  /// Grows with every call and command of this queue that fails: where it has grown, a kernel may
+  /// have ended midway.
+  package let failures = FailureCount()
 
   // The host memory of writes under way. An event callback could release each as it completes,
   // but would run Swift code on a driver's thread, even during exit; this list is swept by the
@@ -36,12 +39,14 @@ package final class CommandQueue: @unchecked Sendable {
 
   /// Blocks until all commands are complete. Wraps `clFinish`.
   package func finish() throws {
-    try check("clFinish") { clFinish(handle.pointer) }
+    try failures.noting { try check("clFinish") { clFinish(handle.pointer) } }
     try sweep()
   }
 
   /// Hands all commands to the device. Wraps `clFlush`.
-  package func flush() throws { try check("clFlush") { clFlush(handle.pointer) } }
+  package func flush() throws {
+    try failures.noting { try check("clFlush") { clFlush(handle.pointer) } }
+  }
 
   // MARK: Writing
 
@@ -113,7 +118,10 @@ package final class CommandQueue: @unchecked Sendable {
         let status = try event.status()
         guard status <= CL_COMPLETE else { return }
         done += 1
-        if let failure = event.failure(status) { throw failure }
+        if let failure = event.failure(status) {
+          failures.note()
+          throw failure
+        }
       }
     }
   }
@@ -282,11 +290,14 @@ package final class CommandQueue: @unchecked Sendable {
   /// `clEnqueueMarkerWithWaitList`.
   package func marker() throws -> Event {
     var event: cl_event?
-    try check("clEnqueueMarkerWithWaitList") {
-      clEnqueueMarkerWithWaitList(handle.pointer, 0, nil, &event)
+    try failures.noting {
+      try check("clEnqueueMarkerWithWaitList") {
+        clEnqueueMarkerWithWaitList(handle.pointer, 0, nil, &event)
+      }
     }
     return Event(
-      owning: try own(.event, "clEnqueueMarkerWithWaitList", event), label: "marker")
+      owning: try own(.event, "clEnqueueMarkerWithWaitList", event), label: "marker",
+      failures: failures)
   }
 
   // MARK: Plumbing
@@ -312,8 +323,10 @@ package final class CommandQueue: @unchecked Sendable {
       }
       var event: cl_event?
       try check(call, detail()) { body(&event) }
-      return Event(owning: try own(.event, call, event), label: label() ?? detail())
+      return Event(
+        owning: try own(.event, call, event), label: label() ?? detail(), failures: failures)
     } catch let error as OpenCLError {
+      failures.note()
       throw explained(error)
     }
   }

@@ -51,6 +51,9 @@ package struct DeviceDescription: Sendable, Equatable {
   package var alignment: Int
   /// Space-separated names.
   package var extensions: String
+  /// Why it must not be used though it offers all that is needed, as the end of a sentence: set
+  /// where a self-test has failed.
+  package var refusal: String?
 
   package init(
     name: String, vendor: String = "", version: String = "OpenCL 1.2",
@@ -116,6 +119,7 @@ package struct DeviceDescription: Sendable, Equatable {
   /// Why Sparrow cannot use the device, as the end of a sentence (`has no compiler`), or nil when
   /// it can.
   package var obstacle: String? {
+    if let refusal { return refusal }
     if !isAvailable { return "is not available" }
     if !compilerAvailable { return "has no compiler" }
     guard let versionNumbers else { return "does not say which OpenCL it has ('\(version)')" }

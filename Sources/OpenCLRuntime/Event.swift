@@ -6,20 +6,25 @@ package final class Event: @unchecked Sendable {
   private let handle: Handle
   /// What the command was, for errors: `kernel 'adam'`.
   package let label: String
+  /// Where the queue counts what fails.
+  private let failures: FailureCount
 
   /// When a command was enqueued, handed to the device, begun and finished, in nanoseconds of the
   /// device's clock.
   package typealias Profile = (queued: UInt64, submitted: UInt64, started: UInt64, ended: UInt64)
 
-  init(owning handle: consuming Handle, label: String) {
+  init(owning handle: consuming Handle, label: String, failures: FailureCount) {
     self.handle = handle
     self.label = label
+    self.failures = failures
   }
 
   /// Blocks until the command is complete. Wraps `clWaitForEvents`.
   ///
   /// - Throws: `OpenCLError`, also when the command itself failed.
-  package func wait() throws {
+  package func wait() throws { try failures.noting { try waitForEnd() } }
+
+  private func waitForEnd() throws {
     var event: cl_event? = handle.pointer
     do {
       try check("clWaitForEvents", label) { clWaitForEvents(1, &event) }
@@ -30,6 +35,7 @@ package final class Event: @unchecked Sendable {
       _ = try isComplete
       throw error
     }
+    if sparrow_event_fault_due(), let failure = failure(sparrow_fault_code()) { throw failure }
   }
 
   /// Whether the command is complete. It makes no progress of its own: flush the queue.
@@ -37,8 +43,11 @@ package final class Event: @unchecked Sendable {
   /// - Throws: `OpenCLError`, also when the command itself failed.
   package var isComplete: Bool {
     get throws {
-      let status = try status()
-      if let failure = failure(status) { throw failure }
+      let status = try failures.noting { try self.status() }
+      if let failure = failure(status) {
+        failures.note()
+        throw failure
+      }
       return status == CL_COMPLETE
     }
   }
@@ -46,9 +55,10 @@ package final class Event: @unchecked Sendable {
   /// The command's status: `CL_QUEUED`, `CL_SUBMITTED`, `CL_RUNNING`, `CL_COMPLETE`, or a negative
   /// error code when it failed on the device.
   func status() throws -> cl_int {
-    try info("clGetEventInfo", label, initial: cl_int(0)) {
+    let status = try info("clGetEventInfo", label, initial: cl_int(0)) {
       clGetEventInfo(handle.pointer, cl_event_info(CL_EVENT_COMMAND_EXECUTION_STATUS), $0, $1, $2)
     }
+    return sparrow_event_fault_due() ? sparrow_fault_code() : status
   }
 
   /// The error of a status that is one.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Compute
+import DeviceTrust
 import OpenCLBackend
 import OpenCLRuntime
 import ReferenceBackend
@@ -13,8 +14,9 @@ protocol BackendTask {
 extension DeviceOptions {
   /// The chosen device, or nil for the reference; says on standard error which it is and why.
   ///
-  /// - Throws: `Problem` where a device was named that cannot be used.
-  func choose() throws -> Device? {
+  /// - Parameter tested: whether a device that fails its self-test is refused: `auto` then moves on.
+  /// - Throws: `Problem` or `DeviceRefusal` where a device was named that cannot be used.
+  func choose(tested: Bool = true) throws -> Device? {
     let request = try request()
     // The reference works where not even the loader does.
     if request.selector == .reference {
@@ -29,24 +31,60 @@ extension DeviceOptions {
       announce(.reference(reason: reason))
       return nil
     }
-    let selection = try select(request, from: devices)
-    announce(selection, advises: devices.isEmpty)
-    guard case .device(let index, _) = selection else { return nil }
-    return devices[index]
+    var descriptions = devices.map(\.properties)
+    while true {
+      let selection = try select(request, from: descriptions)
+      guard case .device(let index, _) = selection else {
+        announce(selection, advises: devices.isEmpty)
+        return nil
+      }
+      guard tested, let obstacle = obstacle(of: devices[index]) else {
+        announce(selection)
+        return devices[index]
+      }
+      guard request.selector == .automatic else {
+        throw DeviceRefusal(
+          origin: origin(of: request), device: descriptions[index].summary, obstacle: obstacle)
+      }
+      descriptions[index].refusal = String(obstacle.prefix { !$0.isNewline })
+    }
+  }
+
+  /// Why a self-test, now or remembered, forbids the device; nil where it does not, or where the
+  /// device is forced.
+  private func obstacle(of device: Device) -> String? {
+    let identity = SelfTestIdentity(device.properties)
+    guard isForced else {
+      return SelfTesting.trial.verdict(on: device, identity) { device, identity in
+        Console.note(
+          "Self-test of \(device.properties.summary): the first use with this driver and build;"
+            + " compiling takes most of the time.")
+        return SelfTesting.run(device, identity, full: false)
+      }.obstacle
+    }
+    let remembered = SelfTesting.trial.remembered(identity)
+    if let obstacle = remembered?.obstacle?.prefix(while: { !$0.isNewline }) {
+      Console.note("Warning: --force-device: \(device.properties.summary) \(obstacle)")
+    } else if remembered == nil {
+      Console.note("Warning: --force-device: \(device.properties.summary) has not been tested")
+    }
+    return nil
   }
 
   /// As `DeviceRequest.select(from:)`, with the flag named in the error where it is to blame.
   func select(
-    _ request: DeviceRequest, from devices: [Device]
+    _ request: DeviceRequest, from devices: [DeviceDescription]
   ) throws -> DeviceSelector.Selection {
     do {
-      return try request.select(from: devices.map(\.properties))
+      return try request.select(from: devices)
     } catch let error as DeviceSelectionError {
       let origin = request.origin == nil ? "--device: " : ""
       let advice = devices.isEmpty ? "; 'sparrow devices' says what to install" : ""
       throw Problem(origin + error.message + advice)
     }
   }
+
+  private func origin(of request: DeviceRequest) -> String { request.origin ?? "--device" }
 
   private func announce(_ selection: DeviceSelector.Selection, advises: Bool = false) {
     switch selection {
@@ -62,6 +100,21 @@ extension DeviceOptions {
   func run<Task: BackendTask>(_ task: Task) throws -> Task.Result {
     guard let device = try choose() else { return try task.run(on: ReferenceBackend()) }
     return try task.run(on: OpenCLBackend(device: device))
+  }
+}
+
+/// A device that was asked for and fails its self-test.
+struct DeviceRefusal: Error, CustomStringConvertible {
+  /// `--device` or `SPARROW_DEVICE`.
+  let origin: String
+  let device: String
+  /// Its first line is short, a build log may follow.
+  let obstacle: String
+
+  var description: String {
+    let end = obstacle.firstIndex(where: \.isNewline) ?? obstacle.endIndex
+    return "\(origin): \(device) \(obstacle[..<end]); 'sparrow devices --retest' tests it again,"
+      + " --force-device uses it as it is\(obstacle[end...])"
   }
 }
 

@@ -1,30 +1,40 @@
 import ArgumentParser
+import DeviceTrust
 import Foundation
-import OpenCLBackend
 import OpenCLRuntime
-import Verification
 
 struct Devices: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "List the OpenCL devices and say which one is used by default, and why.",
     discussion: """
       Every device that can be used runs a self-test: small cases of every operation against \
-      double precision.
+      double precision, in a process of its own. Commands that compute run fewer cases on the \
+      first use of a device with a driver and a build of Sparrow, and remember the outcome, which \
+      is shown here; a device that failed, crashed or never came back is refused until the driver \
+      changes or --retest finds it well. A self-test is ended after 300 s, or what the \
+      environment's SPARROW_SELF_TEST_LIMIT says.
 
       Examples:
         sparrow devices
         sparrow devices --device gpu
+        sparrow devices --retest
         sparrow devices --json
       """)
 
+  @Flag(help: "Run what commands run on a device's first use again, and remember the outcome.")
+  var retest = false
   @OptionGroup var json: JSONOption
   @OptionGroup var device: DeviceOptions
 
   func run() throws {
     let devices = try DeviceCatalog.devices()
-    let rows = devices.map(Row.init)
+    let rows = devices.map { Row($0, retest: retest) }
+    var descriptions = devices.map(\.properties)
+    for (index, row) in rows.enumerated() {
+      descriptions[index].refusal = device.isForced ? nil : row.refusal
+    }
     // A wish that cannot be met must not hide the list of what could be wished for.
-    let selection = Result { try device.select(device.request(), from: devices) }
+    let selection = Result { try device.select(device.request(), from: descriptions) }
     let outcome = (try? selection.get()).map { choice(of: $0, among: rows) }
     try json.isOn ? showJSON(rows, outcome, selection) : show(rows, outcome)
     _ = try selection.get()
@@ -37,8 +47,7 @@ struct Devices: ParsableCommand {
     guard case .device(let index, let reason) = selection else {
       return ("reference", selection.reason)
     }
-    let warning = rows[index].usable ? "" : " Its self-test FAILED: name another with --device."
-    return (rows[index].designation, reason + warning)
+    return (rows[index].designation, reason)
   }
 
   private func showJSON(
@@ -65,6 +74,7 @@ struct Devices: ParsableCommand {
               memory     \(size(row.memory)), at most \(size(row.maximumAllocation)) at once; \
         local \(size(UInt64(row.localMemory)))
               self-test  \(row.selfTest)
+              first use  \(row.firstUse)
 
         """)
     }
@@ -89,8 +99,13 @@ struct Devices: ParsableCommand {
     let usable: Bool
     let selfTest: String
     let selfTestPassed: Bool?
+    /// What commands remember of their own self-test.
+    let firstUse: String
+    let firstUsePassed: Bool?
+    /// Why commands refuse it, if they do.
+    private(set) var refusal: String?
 
-    init(_ device: Device) {
+    init(_ device: Device, retest: Bool) {
       designation = device.designation
       name = device.name
       vendor = device.vendor
@@ -106,26 +121,28 @@ struct Devices: ParsableCommand {
       maximumAllocation = device.maximumAllocation
       if let obstacle = device.properties.obstacle {
         (usable, selfTest, selfTestPassed) = (false, "not run: \(obstacle)", nil)
+        (firstUse, firstUsePassed) = ("not run", nil)
         return
       }
-      let outcome = Self.runSelfTest(device)
-      (usable, selfTest, selfTestPassed) = (outcome.passed, outcome.text, outcome.passed)
+      let identity = SelfTestIdentity(device.properties)
+      let verdict = SelfTesting.run(device, identity, full: true)
+      (selfTest, selfTestPassed) = (verdict.summary, verdict.isPassed)
+      let trial = SelfTesting.trial
+      let remembered =
+        retest
+        ? trial.verdict(on: device, identity, anew: true) {
+          SelfTesting.run($0, $1, full: false)
+        } : trial.remembered(identity)
+      firstUse = Self.text(of: remembered, retest ? nil : trial.store?.record(for: identity)?.date)
+      firstUsePassed = remembered?.isPassed
+      let obstacle = remembered?.obstacle ?? verdict.obstacle
+      refusal = obstacle.map { String($0.prefix { !$0.isNewline }) }
+      usable = obstacle == nil
     }
 
-    private static func runSelfTest(_ device: Device) -> (passed: Bool, text: String) {
-      do {
-        let backend = try OpenCLBackend(device: device)
-        let cases = OperationCases.all(.quick)
-        for operation in cases {
-          let report = try operation.report(on: backend)
-          if let failure = report.comparison.failure {
-            return (false, "FAILED: \(report.operation) \(report.label): \(failure)")
-          }
-        }
-        return (true, "passed, \(cases.count) cases")
-      } catch {
-        return (false, "FAILED: \("\(error)".prefix { !$0.isNewline })")
-      }
+    private static func text(of verdict: SelfTestVerdict?, _ date: Date?) -> String {
+      guard let verdict else { return "not yet tested with this driver and build" }
+      return verdict.summary + (date.map { ", on \($0.formatted(.iso8601))" } ?? ", just now")
     }
   }
 

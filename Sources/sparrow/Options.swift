@@ -19,6 +19,17 @@ struct DeviceOptions: ParsableArguments {
     completion: .list(["auto", "reference", "gpu", "cpu"]))
   var name: String?
 
+  @Flag(
+    name: .customLong("force-device"),
+    help: ArgumentHelp(
+      "Use the device without a self-test, or although it failed.",
+      discussion: """
+        On the first use of a device with a driver and a build of Sparrow, small cases of the \
+        operations are compared with double precision. A device that fails is refused, and auto \
+        moves on. `sparrow devices` shows what is remembered, `sparrow devices --retest` tests anew.
+        """))
+  var isForced = false
+
   func validate() throws { _ = try request() }
 
   func request() throws -> DeviceRequest {

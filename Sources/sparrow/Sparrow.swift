@@ -30,7 +30,7 @@ struct Sparrow: ParsableCommand {
     version: version,
     subcommands: [
       Devices.self, Train.self, SweepCommand.self, Evaluate.self, Encode.self, Reconstruct.self,
-      Inspect.self, Segment.self, Check.self, Bench.self, Fetch.self,
+      Inspect.self, Segment.self, Check.self, Bench.self, Fetch.self, SelfTestCommand.self,
     ])
 
   static func main() {

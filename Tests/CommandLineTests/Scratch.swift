@@ -138,7 +138,7 @@ func expectFailure(
   for word in words {
     #expect(last.contains(word), "'\(word)' in: \(last)", sourceLocation: sourceLocation)
   }
-  let notes = ["Data: ", "Device: ", "Network: ", "epoch "]
+  let notes = ["Data: ", "Self-test of ", "Device: ", "Network: ", "epoch "]
   for line in lines.dropLast() {
     #expect(
       status != 64 && notes.contains(where: line.hasPrefix), "unexpected: \(line)",

@@ -36,7 +36,7 @@ import Testing
 
   private let expected = (0..<16).map { Float($0 * 3) }
 
-  @Test(arguments: [Int32(-5), -6, -14]) func everyCallMayFail(code: Int32) throws {
+  @Test(arguments: [Int32(-5), -6, -14, -2, -36, -4]) func everyCallMayFail(code: Int32) throws {
     let device = try #require(TestDevice.shared)
     let whole = HandleLedger()
     let (result, calls) = try FaultInjection.countCalls {
@@ -71,6 +71,56 @@ import Testing
         "clEnqueueMarkerWithWaitList", "clEnqueueReadBuffer", "clFlush", "clFinish",
         "clGetEventInfo",
       ])
+  }
+
+  /// A command that is enqueued and aborted on the device: whoever asks how it ended is told.
+  @Test func everyEventMayFail() throws {
+    let device = try #require(TestDevice.shared)
+    let (_, _, events) = try FaultInjection.count { try workload(device, cache: nil) }
+    #expect(events >= 5)
+    for event in 1...events {
+      let ledger = HandleLedger()
+      FaultInjection.arm(failingEvent: event, code: -6)
+      defer { FaultInjection.disarm() }
+      let error = #expect(throws: OpenCLError.self) {
+        _ = try ledger.observe { try workload(device, cache: nil) }
+      }
+      #expect(error?.code == -6 && error?.detail?.contains("aborted on the device") == true)
+      #expect(!FaultInjection.isArmed && ledger.liveCount == 0, "event \(event)")
+    }
+  }
+
+  /// A device that is lost at some call answers no later one either: everything is let go of, and
+  /// nothing waits for it.
+  @Test func aDeviceMayBeLostAtAnyCall() throws {
+    let device = try #require(TestDevice.shared)
+    let (_, calls) = try FaultInjection.countCalls { try workload(device, cache: nil) }
+    for call in 1...calls {
+      let ledger = HandleLedger()
+      FaultInjection.arm(failing: call, code: -2, lasting: true)
+      let error = #expect(throws: OpenCLError.self) {
+        _ = try ledger.observe { try workload(device, cache: nil) }
+      }
+      #expect(error?.code == -2 && FaultInjection.isArmed)
+      FaultInjection.disarm()
+      #expect(ledger.liveCount == 0, "call \(call) leaks")
+    }
+    #expect(try workload(device, cache: nil) == expected)
+  }
+
+  @Test func failuresOfAQueueAreCounted() throws {
+    let context = try TestDevice.context()
+    let queue = try CommandQueue(context: context)
+    #expect(queue.failures.value == 0)
+    FaultInjection.arm(failing: 1)
+    #expect(throws: OpenCLError.self) { try queue.finish() }
+    #expect(queue.failures.value == 1)
+    FaultInjection.arm(failingEvent: 1)
+    defer { FaultInjection.disarm() }
+    #expect(throws: OpenCLError.self) { try queue.marker().wait() }
+    #expect(queue.failures.value == 2)
+    try queue.finish()
+    #expect(queue.failures.value == 2)
   }
 
   /// With a cache some failures are made good by building anew; none may be noticed otherwise.

@@ -17,26 +17,54 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// Fault injection: how many checked calls of this thread remain until one is failed on purpose,
-// that one included; 0 is off. Thread-local, so that a test which fails calls does not disturb
-// those running beside it, and so that the common case costs one load and one branch.
-extern _Thread_local int64_t sparrow_fault_countdown;
+// Fault injection, thread-local, so that a test which fails calls does not disturb those running
+// beside it, and so that the common case costs one load and one branch.
+struct sparrow_faults {
+  // How many checked calls of this thread remain until one is failed on purpose, that one included;
+  // 0 is off.
+  int64_t calls;
+  // The same for events that are asked how their command ended.
+  int64_t events;
+  // Whether every call from the chosen one on fails, as of a device that is lost.
+  bool lasts;
+  int32_t code;
+  // What has been failed so far.
+  int64_t injected;
+};
 
-static inline int64_t sparrow_fault_remaining(void) { return sparrow_fault_countdown; }
+extern _Thread_local struct sparrow_faults sparrow_faults;
 
-static inline void sparrow_fault_arm(int64_t calls) { sparrow_fault_countdown = calls; }
+static inline struct sparrow_faults sparrow_faults_get(void) { return sparrow_faults; }
+
+// Keeps the count of what has been failed.
+static inline void sparrow_faults_arm(int64_t calls, int64_t events, bool lasts, int32_t code) {
+  sparrow_faults.calls = calls;
+  sparrow_faults.events = events;
+  sparrow_faults.lasts = lasts;
+  sparrow_faults.code = code;
+}
+
+static inline int32_t sparrow_fault_code(void) { return sparrow_faults.code; }
 
 // True exactly when the call about to be made has to fail.
 static inline bool sparrow_fault_due(void) {
-  if (__builtin_expect(sparrow_fault_countdown == 0, 1)) return false;
-  sparrow_fault_countdown -= 1;
-  return sparrow_fault_countdown == 0;
+  if (__builtin_expect(sparrow_faults.calls == 0, 1)) return false;
+  if (sparrow_faults.calls > 1) {
+    sparrow_faults.calls -= 1;
+    return false;
+  }
+  if (!sparrow_faults.lasts) sparrow_faults.calls = 0;
+  sparrow_faults.injected += 1;
+  return true;
 }
 
-extern _Thread_local int32_t sparrow_fault_code_value;
-
-static inline int32_t sparrow_fault_code(void) { return sparrow_fault_code_value; }
-
-static inline void sparrow_fault_set_code(int32_t code) { sparrow_fault_code_value = code; }
+// True exactly when the event in hand has to report a command that failed.
+static inline bool sparrow_event_fault_due(void) {
+  if (__builtin_expect(sparrow_faults.events == 0, 1)) return false;
+  sparrow_faults.events -= 1;
+  if (sparrow_faults.events > 0) return false;
+  sparrow_faults.injected += 1;
+  return true;
+}
 
 #endif

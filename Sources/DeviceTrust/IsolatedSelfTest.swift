@@ -1,0 +1,138 @@
+import Foundation
+
+/// Runs a self-test in a process of its own, so that a driver which crashes or hangs takes down
+/// that process and not the one that wants to know.
+package enum IsolatedSelfTest {
+  /// Runs a command that writes a verdict as JSON on its standard output, and waits for it.
+  ///
+  /// - Parameter seconds: after which the process is killed.
+  /// - Returns: nil where the command cannot be started.
+  package static func verdict(
+    of executable: String, _ arguments: [String], seconds: Double
+  ) -> SelfTestVerdict? {
+    guard let child = Child(executable, arguments) else { return nil }
+    Interruption.setChild(child.process)
+    defer { Interruption.setChild(0) }
+    let end = ContinuousClock.now + .seconds(seconds)
+    var output: [UInt8] = []
+    while true {
+      // Before the output is read for the last time, so that nothing comes after.
+      let status = child.statusIfEnded()
+      child.read(into: &output)
+      if let status { return verdict(status: status, output: output) }
+      guard ContinuousClock.now < end else { break }
+      usleep(2000)
+    }
+    kill(child.process, SIGKILL)
+    // A process in a driver's uninterruptible call does not even end then.
+    let patience = ContinuousClock.now + .seconds(2)
+    while child.statusIfEnded() == nil, ContinuousClock.now < patience { usleep(2000) }
+    return .hung(seconds: seconds)
+  }
+
+  /// From a status as `waitpid` gives it.
+  private static func verdict(status: Int32, output: [UInt8]) -> SelfTestVerdict {
+    let signal = status & 0x7f
+    guard signal == 0 else { return .crashed(signal: signal) }
+    if let verdict = try? JSONDecoder().decode(SelfTestVerdict.self, from: Data(output)) {
+      return verdict
+    }
+    return .failed("its process ended with status \(status >> 8 & 0xff) and without a verdict")
+  }
+
+  /// The most of an error that `text(of:)` writes, in characters.
+  private static let longestError = 4096
+
+  /// A verdict as the process writes it.
+  package static func text(of verdict: SelfTestVerdict) throws -> String {
+    var verdict = verdict
+    if case .failed(let error) = verdict, error.count > longestError {
+      verdict = .failed(String(error.prefix(longestError)) + "\n...")
+    }
+    return String(decoding: try JSONEncoder().encode(verdict), as: UTF8.self)
+  }
+}
+
+/// A process whose standard output comes back through a pipe; its input and errors are nowhere,
+/// since what compilers have to say is in the verdict.
+private final class Child {
+  let process: pid_t
+  private let descriptor: Int32
+  private var status: Int32?
+
+  /// The most output that is kept.
+  private static let longestOutput = 1 << 20
+
+  init?(_ executable: String, _ arguments: [String]) {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { return nil }
+    defer { close(ends[1]) }
+    // No other child may hold the end that is written to.
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+
+    #if canImport(Darwin)
+      var actions: posix_spawn_file_actions_t?
+      var attributes: posix_spawnattr_t?
+    #else
+      var actions = posix_spawn_file_actions_t()
+      var attributes = posix_spawnattr_t()
+    #endif
+    posix_spawn_file_actions_init(&actions)
+    posix_spawnattr_init(&attributes)
+    defer {
+      posix_spawn_file_actions_destroy(&actions)
+      posix_spawnattr_destroy(&attributes)
+    }
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO)
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
+    // What the parent ignores, as it does some of these while it waits, ends the child.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in Interruption.signals + [SIGABRT, SIGALRM, SIGPIPE] {
+      sigaddset(&signals, number)
+    }
+    posix_spawnattr_setsigdefault(&attributes, &signals)
+    // Threads of a pool block signals.
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    posix_spawnattr_setflags(
+      &attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
+
+    var words = ([executable] + arguments).map { strdup($0) } + [nil]
+    var variables =
+      ProcessInfo.processInfo.environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    defer { for text in words + variables { free(text) } }
+    var process = pid_t()
+    guard posix_spawn(&process, executable, &actions, &attributes, &words, &variables) == 0 else {
+      close(ends[0])
+      return nil
+    }
+    self.process = process
+    descriptor = ends[0]
+  }
+
+  deinit { close(descriptor) }
+
+  /// As `waitpid` gives it; nil while the process runs.
+  func statusIfEnded() -> Int32? {
+    if let status { return status }
+    var value: Int32 = 0
+    guard waitpid(process, &value, WNOHANG) == process else { return nil }
+    status = value
+    return value
+  }
+
+  /// Appends what has been written so far.
+  func read(into output: inout [UInt8]) {
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = Foundation.read(descriptor, &bytes, bytes.count)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { return }
+      output += bytes[..<count]
+      if output.count > Self.longestOutput { output = [] }
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/// What a device's self-test found.
+package enum SelfTestVerdict: Sendable, Equatable, Codable {
+  /// All cases lay within their bounds.
+  case passed(cases: Int, seconds: Double)
+  /// A result was wrong: the operation, its shapes, and the first element outside its bound.
+  case miscomputed(operation: String, label: String, failure: String)
+  /// An OpenCL call failed; the first line is short, a build log may follow.
+  case failed(String)
+  /// The driver ended the process that ran the self-test.
+  case crashed(signal: Int32)
+  /// The self-test was ended after so many seconds.
+  case hung(seconds: Double)
+  /// A self-test was begun and the process never came back to say how it went: it was killed, or
+  /// the machine went down.
+  case unfinished
+
+  package var isPassed: Bool {
+    if case .passed = self { return true }
+    return false
+  }
+
+  /// Whether the verdict holds until the driver or the kernels change. An error may pass by itself,
+  /// as when another program had taken the memory.
+  var isLasting: Bool {
+    if case .failed = self { return false }
+    return true
+  }
+
+  /// What went wrong, in one line where it is no build log; nil where nothing did.
+  private var failure: String? {
+    switch self {
+    case .passed: nil
+    case .miscomputed(let operation, let label, let failure):
+      "it miscomputes \(operation) (\(label)): \(failure)"
+    case .failed(let error): error
+    case .crashed(let signal): "its driver ended the process with signal \(signal)"
+    case .hung(let seconds): "it did not finish within \(Self.rounded(seconds)) s"
+    case .unfinished: "the process or the machine went down"
+    }
+  }
+
+  /// Why the device must not be used, as the end of a sentence whose subject is the device; nil
+  /// where it may. The first line is short.
+  package var obstacle: String? {
+    failure.map {
+      (self == .unfinished ? "did not finish its last self-test: " : "fails its self-test: ") + $0
+    }
+  }
+
+  /// For a listing, in one line.
+  package var summary: String {
+    if case .passed(let cases, let seconds) = self {
+      return "passed, \(cases) cases in \(Self.rounded(seconds)) s"
+    }
+    return "FAILED: \((failure ?? "").prefix { !$0.isNewline })"
+  }
+
+  private static func rounded(_ seconds: Double) -> String {
+    let tenths = (seconds * 10).rounded() / 10
+    return tenths == tenths.rounded() && tenths < 1e9 ? "\(Int(tenths))" : "\(tenths)"
+  }
+}

@@ -1,0 +1,220 @@
+import DeviceTrust
+import Foundation
+import OpenCLRuntime
+import Testing
+
+@Suite struct SelfTestStoreTests {
+  private let identity = SelfTestIdentity(DeviceDescription(name: "A", kind: .gpu))
+
+  @Test func verdictsComeBack() throws {
+    let folder = try TemporaryFolder()
+    let store = SelfTestStore(folder: folder.path + "/not/yet/there")
+    #expect(store.record(for: identity) == nil)
+    let verdicts: [SelfTestVerdict?] = [
+      .passed(cases: 9, seconds: 0.25),
+      .miscomputed(operation: "matmul", label: "1x1x1", failure: "C[0] is NaN"),
+      .crashed(signal: 11), .hung(seconds: 120), .unfinished, nil,
+    ]
+    for verdict in verdicts {
+      let record = SelfTestStore.Record(
+        identity: identity, date: Date(timeIntervalSince1970: 1e9), verdict: verdict)
+      try store.store(record)
+      #expect(store.record(for: identity) == record)
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: store.folder).count == 1)
+    store.remove(identity)
+    #expect(store.record(for: identity) == nil)
+  }
+
+  /// Truncated at every length, with every byte changed, of another device, too long, or a folder.
+  @Test func damagedEntriesCountAsAbsent() throws {
+    let folder = try TemporaryFolder()
+    let store = SelfTestStore(folder: folder.path)
+    let record = SelfTestStore.Record(
+      identity: identity, date: Date(timeIntervalSince1970: 1e9),
+      verdict: .passed(cases: 9, seconds: 0.25))
+    try store.store(record)
+    let url = URL(fileURLWithPath: store.path(for: identity))
+    let whole = try Data(contentsOf: url)
+    for count in whole.indices {
+      try whole.prefix(count).write(to: url)
+      #expect(store.record(for: identity) == nil, "\(count) of \(whole.count) bytes")
+    }
+    for index in whole.indices {
+      var damaged = whole
+      damaged[index] ^= 0x80
+      try damaged.write(to: url)
+      #expect(store.record(for: identity) == nil, "byte \(index)")
+    }
+    try (whole + Data(count: 1 << 17)).write(to: url)
+    #expect(store.record(for: identity) == nil)
+    let other = SelfTestIdentity(DeviceDescription(name: "B", kind: .gpu))
+    try store.store(.init(identity: other, verdict: .unfinished))
+    try Data(contentsOf: URL(fileURLWithPath: store.path(for: other))).write(to: url)
+    #expect(store.record(for: identity) == nil)
+    try FileManager.default.removeItem(at: url)
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: false)
+    #expect(store.record(for: identity) == nil)
+  }
+}
+
+@Suite struct DeviceTrialTests {
+  private let passed = SelfTestVerdict.passed(cases: 1, seconds: 0)
+  private let wrong = SelfTestVerdict.miscomputed(
+    operation: "matmul", label: "1x1x1", failure: "C[0] is 1")
+
+  /// Runs the trial and counts the self-tests.
+  private func verdict(
+    _ trial: DeviceTrial, _ answer: SelfTestVerdict, anew: Bool = false, on device: Device
+  ) -> (verdict: SelfTestVerdict, runs: Int) {
+    var runs = 0
+    let verdict = trial.verdict(on: device, SelfTestIdentity(device.properties), anew: anew) {
+      _, _ in
+      runs += 1
+      return answer
+    }
+    return (verdict, runs)
+  }
+
+  @Test func aVerdictIsRemembered() throws {
+    guard let device = try TestDevice.find() else { return }
+    for answer in [passed, wrong, .crashed(signal: 11), .hung(seconds: 1)] {
+      let folder = try TemporaryFolder()
+      let trial = DeviceTrial(store: SelfTestStore(folder: folder.path), patience: 1)
+      let identity = SelfTestIdentity(device.properties)
+      #expect(trial.remembered(identity) == nil)
+      #expect(verdict(trial, answer, on: device) == (answer, 1))
+      #expect(trial.remembered(identity) == answer)
+      #expect(verdict(trial, .unfinished, on: device) == (answer, 0))
+      #expect(verdict(trial, passed, anew: true, on: device) == (passed, 1))
+      #expect(verdict(trial, wrong, on: device) == (passed, 0))
+    }
+  }
+
+  /// An error may pass by itself; it also takes back what was remembered before.
+  @Test func anErrorIsNotRemembered() throws {
+    guard let device = try TestDevice.find() else { return }
+    let folder = try TemporaryFolder()
+    let trial = DeviceTrial(store: SelfTestStore(folder: folder.path), patience: 1)
+    let error = SelfTestVerdict.failed("clCreateBuffer failed")
+    #expect(verdict(trial, error, on: device) == (error, 1))
+    #expect(trial.remembered(SelfTestIdentity(device.properties)) == nil)
+    #expect(verdict(trial, passed, on: device) == (passed, 1))
+  }
+
+  @Test func withoutAMemoryItIsRunEachTime() throws {
+    guard let device = try TestDevice.find() else { return }
+    let none = DeviceTrial(store: nil, patience: 1)
+    #expect(verdict(none, passed, on: device).runs == 1)
+    #expect(verdict(none, wrong, on: device) == (wrong, 1))
+    // A folder that cannot be made.
+    let folder = try TemporaryFolder()
+    try Data().write(to: URL(fileURLWithPath: folder.path + "/file"))
+    let broken = DeviceTrial(
+      store: SelfTestStore(folder: folder.path + "/file/cache"), patience: 1)
+    #expect(verdict(broken, passed, on: device) == (passed, 1))
+    #expect(verdict(broken, wrong, on: device) == (wrong, 1))
+  }
+
+  /// What a process that was killed in its self-test leaves is an entry without a verdict.
+  @Test func oneThatNeverCameBackIsRefusedUntilTestedAnew() throws {
+    guard let device = try TestDevice.find() else { return }
+    let folder = try TemporaryFolder()
+    let store = SelfTestStore(folder: folder.path)
+    let identity = SelfTestIdentity(device.properties)
+    let trial = DeviceTrial(store: store, patience: 1)
+    // While it runs the entry is there, and has no verdict.
+    _ = trial.verdict(on: device, identity) { _, identity in
+      #expect(store.record(for: identity)?.identity == identity)
+      #expect(store.record(for: identity)?.verdict == nil)
+      // Not known yet.
+      #expect(trial.remembered(identity) == nil)
+      return wrong
+    }
+    try store.store(.init(identity: identity, verdict: nil))
+    #expect(trial.remembered(identity) == .unfinished)
+    #expect(verdict(trial, passed, on: device) == (.unfinished, 0))
+    #expect(verdict(trial, passed, on: device) == (.unfinished, 0))
+    #expect(verdict(trial, passed, anew: true, on: device) == (passed, 1))
+    #expect(verdict(trial, wrong, on: device) == (passed, 0))
+  }
+
+  /// Two that start together: one tests, the other waits for its verdict.
+  @Test func onlyOneTestsAtATime() throws {
+    guard let device = try TestDevice.find() else { return }
+    let folder = try TemporaryFolder()
+    let trial = DeviceTrial(store: SelfTestStore(folder: folder.path), patience: 20)
+    let identity = SelfTestIdentity(device.properties)
+    let begun = DispatchSemaphore(value: 0)
+    let done = DispatchSemaphore(value: 0)
+    nonisolated(unsafe) var first: SelfTestVerdict?
+    Thread.detachNewThread {
+      first = trial.verdict(on: device, identity) { _, _ in
+        begun.signal()
+        usleep(300_000)
+        return .passed(cases: 7, seconds: 0)
+      }
+      done.signal()
+    }
+    begun.wait()
+    #expect(verdict(trial, wrong, on: device) == (.passed(cases: 7, seconds: 0), 0))
+    done.wait()
+    #expect(first == .passed(cases: 7, seconds: 0))
+    // One that waits too long tests for itself.
+    let hasty = DeviceTrial(store: trial.store, patience: 0)
+    _ = trial.verdict(on: device, identity, anew: true) { _, _ in
+      #expect(verdict(hasty, wrong, anew: true, on: device) == (wrong, 1))
+      return passed
+    }
+    #expect(trial.remembered(identity) == passed)
+  }
+}
+
+@Suite struct IsolatedSelfTestTests {
+  private func verdict(_ script: String, seconds: Double = 20) -> SelfTestVerdict? {
+    IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", script], seconds: seconds)
+  }
+
+  @Test func verdictsArrive() throws {
+    let verdicts: [SelfTestVerdict] = [
+      .passed(cases: 9, seconds: 0.25), .failed("a\nb"),
+      .miscomputed(operation: "matmul", label: "1x1x1", failure: "C[0] is \"NaN\""),
+    ]
+    for expected in verdicts {
+      let text = try IsolatedSelfTest.text(of: expected)
+      #expect(verdict("cat <<'END'\n\(text)\nEND") == expected)
+    }
+  }
+
+  /// A build log of any length leaves the pipe free.
+  @Test func longErrorsAreCut() throws {
+    let long = SelfTestVerdict.failed(String(repeating: "\u{1}é", count: 100_000))
+    let text = try IsolatedSelfTest.text(of: long)
+    #expect(text.utf8.count < 60_000)
+    let folder = try TemporaryFolder()
+    try text.write(toFile: folder.path + "/text", atomically: true, encoding: .utf8)
+    guard case .failed(let error) = verdict("cat '\(folder.path)/text'") else {
+      Issue.record("no verdict")
+      return
+    }
+    #expect(error.hasSuffix("..."))
+  }
+
+  @Test func crashesAndHangs() throws {
+    #expect(verdict("kill -SEGV $$") == .crashed(signal: SIGSEGV))
+    #expect(verdict("kill -ABRT $$") == .crashed(signal: SIGABRT))
+    let start = ContinuousClock.now
+    #expect(verdict("exec sleep 60", seconds: 0.2) == .hung(seconds: 0.2))
+    #expect(ContinuousClock.now - start < .seconds(20))
+    #expect(IsolatedSelfTest.verdict(of: "/nonexistent", [], seconds: 1) == nil)
+  }
+
+  @Test(arguments: ["exit 3", "echo nonsense", "echo '{}'; exit 1"])
+  func withoutAVerdict(script: String) {
+    guard case .failed(let error) = verdict(script) else {
+      Issue.record("\(script) has a verdict")
+      return
+    }
+    #expect(error.contains("without a verdict"))
+  }
+}

@@ -1,0 +1,174 @@
+import DeviceTrust
+import Foundation
+import OpenCLBackend
+import OpenCLRuntime
+import Testing
+import Verification
+
+@Suite struct SelfTestTests {
+  @Test(arguments: DeviceFamily.allCases) func aGoodDevicePasses(family: DeviceFamily) throws {
+    guard let device = try TestDevice.find() else { return }
+    let verdict = SelfTest.run(OperationCases.start, on: device, family: family)
+    #expect(verdict.isPassed && verdict.obstacle == nil, "\(verdict)")
+    guard case .passed(let cases, _) = verdict else { return }
+    #expect(cases == OperationCases.start.count)
+  }
+
+  /// Every operation is in it, and every program that the small cases use.
+  @Test(arguments: DeviceFamily.allCases) func coversEveryFamily(family: DeviceFamily) throws {
+    let operations = Set(OperationCases.all(.quick).map(\.operation))
+    #expect(Set(OperationCases.start.map(\.operation)) == operations)
+    for (operation, labels) in OperationCases.startLabels {
+      for label in labels {
+        #expect(
+          OperationCases.start.contains { $0.operation == operation && $0.label == label },
+          "there is no \(operation) \(label)")
+      }
+    }
+    guard let device = try TestDevice.find() else { return }
+    func programs(_ cases: [any OperationCase]) throws -> Set<String> {
+      let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
+      for operation in cases { _ = try operation.report(on: backend) }
+      return Set(backend.kernelNames.map { String($0.prefix { $0 != "." }) })
+    }
+    let all = try programs(OperationCases.all(.quick))
+    #expect(all.count >= 12)
+    #expect(try programs(OperationCases.start) == all)
+  }
+
+  /// A text in a kernel, and what a driver that miscompiles it would make of it.
+  private struct Miscompilation {
+    let source: KernelSource
+    let right, wrong: String
+    /// nil where both layouts use it.
+    var family: DeviceFamily?
+  }
+
+  private static let miscompilations: [Miscompilation] = [
+    .init(source: .activation, right: "5.0000001201e-1f", wrong: "4.9990001201e-1f"),
+    .init(source: .elementwise, right: "y[i] = value;", wrong: "y[i] = value * 1.0001f;"),
+    .init(
+      source: .elementwise, right: "fma((T)(beta2), V, (T)(rest2) * (G * G))",
+      wrong: "fma((T)(beta2), V, (T)(rest2) * G)"),
+    .init(
+      source: .optimizer, right: "p[i] = fma(-rate, velocity, p[i]);",
+      wrong: "p[i] = fma(rate, velocity, p[i]);"),
+    .init(
+      source: .gather, right: "(float)source[j], scale", wrong: "(float)(char)source[j], scale"),
+    .init(source: .lossRow, right: "rest = fma(d, d, rest);", wrong: "rest = d * d;", family: .cpu),
+    .init(
+      source: .loss, right: "sums[lane] += sums[lane + step];",
+      wrong: "sums[lane] -= sums[lane + step];", family: .gpu),
+    .init(
+      source: .columns, right: "sum += x[(ulong)i * width + j];",
+      wrong: "sum += x[(ulong)i * width];"),
+    .init(
+      source: .matmulBlock, right: "x##i = fma(s, b0, x##i);", wrong: "x##i = fma(s, b1, x##i);",
+      family: .cpu),
+    .init(
+      source: .convolutionCPU, right: "l##i = fma(value, low, l##i);",
+      wrong: "l##i = fma(value, high, l##i);", family: .cpu),
+    .init(
+      source: .balance, right: "share < threshold) bias", wrong: "share > threshold) bias"),
+    .init(
+      source: .tickets, right: "block < (blocks);", wrong: "block + 1 < (blocks);", family: .cpu),
+    .init(source: .logarithm, right: "(F)(2.0f / 3)", wrong: "(F)(2.0f / 3.1f)"),
+    .init(
+      source: .strips, right: "c += 8) CALL(float8)", wrong: "c += 16) CALL(float8)", family: .cpu),
+    .init(source: .pool, right: "if (accumulating) slope +=", wrong: "if (accumulating) slope ="),
+    .init(source: .segmentation, right: "sum += e; ", wrong: "sum = e; "),
+    .init(source: .gates, right: "fma(sigmoid, (F)(STRETCH)", wrong: "fma(sigmoid, (F)(1.0f)"),
+    .init(
+      source: .normalise, right: "fma(momentum, average - *runningMean, *runningMean)",
+      wrong: "fma(momentum, average, *runningMean)"),
+  ]
+
+  /// A driver that miscompiles one line of one file is refused, and the operation named.
+  @Test func deliberatelyWrongKernelsAreCaught() throws {
+    guard let device = try TestDevice.find() else { return }
+    var caught = 0
+    for change in Self.miscompilations {
+      let text = KernelSources.standard.text(of: change.source)
+      #expect(text.contains(change.right), "\(change.source): \(change.right)")
+      let wrong = text.replacingOccurrences(of: change.right, with: change.wrong)
+      caught += expectRefusal(
+        KernelSources.standard.replacing(change.source, with: wrong), "\(change.source)",
+        families: change.family.map { [$0] } ?? DeviceFamily.allCases, on: device)
+    }
+    // Files whose lines say less: their sums and largest values are taken wrongly throughout.
+    for (source, families) in [
+      (KernelSource.matmulGPU, [DeviceFamily.gpu]), (.convolutionGPU, [.gpu]),
+      (.sparse, [.cpu, .gpu]), (.codes, [.cpu, .gpu]), (.select, [.cpu, .gpu]),
+    ] {
+      let text = KernelSources.standard.text(of: source)
+      let wrong =
+        """
+        #undef fma
+        #undef fmax
+        #define fma(a, b, c) mad((a), (b), (c) * 1.0078125f)
+        #define fmax(a, b) min((a), (b))
+
+        """ + text
+      caught += expectRefusal(
+        KernelSources.standard.replacing(source, with: wrong), "\(source)", families: families,
+        on: device)
+    }
+    print("Deliberately wrong kernels refused: \(caught)")
+    #expect(caught >= 30)
+  }
+
+  /// Returns in how many layouts it was refused.
+  private func expectRefusal(
+    _ sources: KernelSources, _ name: String, families: [DeviceFamily], on device: Device
+  ) -> Int {
+    families.count { family in
+      let verdict = SelfTest.run(
+        OperationCases.start, on: device, family: family, sources: sources)
+      guard case .miscomputed(let operation, _, let failure) = verdict else {
+        Issue.record("\(name), \(family): \(verdict)")
+        return false
+      }
+      #expect(verdict.obstacle?.contains(operation) == true && !failure.isEmpty)
+      return true
+    }
+  }
+
+  @Test func aKernelThatDoesNotBuildIsTold() throws {
+    guard let device = try TestDevice.find() else { return }
+    let sources = KernelSources.standard.replacing(.elementwise, with: "kernel void fill( {")
+    let verdict = SelfTest.run(OperationCases.start, on: device, sources: sources)
+    guard case .failed(let error) = verdict else {
+      Issue.record("\(verdict)")
+      return
+    }
+    #expect(error.contains("clBuildProgram") && error.contains("'elementwise'"))
+  }
+
+  @Test func theIdentityFollowsWhatMatters() {
+    let device = DeviceDescription(name: "A", driverVersion: "1", platformName: "P", kind: .gpu)
+    let identity = SelfTestIdentity(device)
+    #expect(identity == SelfTestIdentity(device))
+    #expect(identity.digest == SelfTestIdentity(device).digest)
+    #expect(identity.digest.count == 64)
+    var others = [SelfTestIdentity(device, family: .cpu)]
+    var other = device
+    other.driverVersion = "2"
+    others.append(SelfTestIdentity(other))
+    other = device
+    other.name = "B"
+    others.append(SelfTestIdentity(other))
+    other = device
+    other.platformVersion = "OpenCL 3.0"
+    others.append(SelfTestIdentity(other))
+    others.append(
+      SelfTestIdentity(device, sources: KernelSources.standard.replacing(.peak, with: "")))
+    others.append(SelfTestIdentity(device, cases: Array(OperationCases.start.dropLast())))
+    for other in others { #expect(other.digest != identity.digest) }
+    #expect(Set(others.map(\.digest)).count == others.count)
+    // What a listing of devices changes between starts is no part of it.
+    other = device
+    other.platformIndex = 3
+    other.globalMemory = 7 << 30
+    #expect(SelfTestIdentity(other) == identity)
+  }
+}
