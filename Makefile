@@ -13,7 +13,7 @@ export SWIFT
 SPARROW := .build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-segment test bench bench-codes bench-segment conformance format lint clean
+.PHONY: help setup build demo demo-segment test bench bench-codes bench-segment bench-trust conformance format lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-codes: build ## measure sparse codes: quality, targets, speed (see Benchma
 
 bench-segment: build ## measure segmentation with few labels (see Benchmarks/segment.py --help)
 	python3 Benchmarks/segment.py $(BENCH)
+
+bench-trust: build ## kill and resume runs, measure checkpoints and memory (see Benchmarks/trust.py --help)
+	python3 Benchmarks/trust.py $(BENCH)
 
 conformance: build ## check every operation on PoCL, Intel's CPU runtime and Oclgrind
 	Scripts/conformance.sh $(CONFORMANCE)

@@ -63,7 +63,7 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "Compute", "Networks", "Datasets", "Imaging", "RandomNumbers",
+        "Compute", "Networks", "Datasets", "Imaging", "RandomNumbers", "Verification",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     // Labelled images, their augmentation, training on them, prediction in tiles, scores.
@@ -71,6 +71,7 @@ let package = Package(
       name: "Segmentation",
       dependencies: [
         "Compute", "Datasets", "Imaging", "Networks", "RandomNumbers", "Training",
+        .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .executableTarget(
       name: "sparrow",
@@ -87,7 +88,7 @@ let package = Package(
       name: "BackendTests",
       dependencies: [
         "Compute", "Verification", "RandomNumbers", "ReferenceBackend", "OpenCLBackend",
-        "OpenCLRuntime",
+        "OpenCLRuntime", "Datasets", "Networks", "Training",
       ],
       exclude: ["Fixtures"]),
     .testTarget(name: "ImagingTests", dependencies: ["Imaging"], exclude: ["Fixtures"]),

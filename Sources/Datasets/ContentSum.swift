@@ -22,3 +22,16 @@ extension UnpackingReader {
     return sum.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
 }
+
+extension Dataset {
+  /// SHA-256 of shape and pixels of both parts, as 64 hexadecimal digits in lower case: two sets of
+  /// the same sum train the same model and score it alike.
+  package var contentSHA256: String {
+    var sum = SHA256()
+    for set in [train, test] {
+      sum.update(data: Array("\(set.count) \(set.width) \(set.height) \(set.channels)\n".utf8))
+      set.pixels.withUnsafeBytes { sum.update(bufferPointer: $0) }
+    }
+    return sum.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+}

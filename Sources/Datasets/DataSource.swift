@@ -60,6 +60,18 @@ package enum DataSource: Equatable, Sendable {
     }
   }
 
+  /// What names this source from anywhere: its text with absolute paths.
+  package var absoluteText: String {
+    func absolute(_ path: String) -> String { URL(fileURLWithPath: path).standardizedFileURL.path }
+    return switch self {
+    case .mnist(let folder): "mnist:\(absolute(folder))"
+    case .idx(let images, let labels):
+      "idx:\(absolute(images))" + (labels.map { ",\(absolute($0))" } ?? "")
+    case .images(let folder): "images:\(absolute(folder))"
+    case .glyphs(let count): "glyphs:\(count)"
+    }
+  }
+
   /// One line for the user, before anything was read.
   package func describe() -> String {
     switch self {

@@ -37,6 +37,18 @@ package struct ImageSet: Sendable, Equatable {
     return Image(width: width, height: height, channels: channels, samples: Array(pixels[range]))
   }
 
+  /// The images of these indices, without labels.
+  package func subset(_ indices: [UInt32]) -> ImageSet {
+    var chosen: [UInt8] = []
+    chosen.reserveCapacity(indices.count * featureCount)
+    for index in indices {
+      let range = Int(index) * featureCount..<(Int(index) + 1) * featureCount
+      chosen += pixels[range]
+    }
+    return ImageSet(
+      count: indices.count, width: width, height: height, channels: channels, pixels: chosen)
+  }
+
   /// For example `28x28 grey`.
   package var shapeDescription: String {
     "\(width)x\(height) \(channels == 1 ? "grey" : "RGB")"

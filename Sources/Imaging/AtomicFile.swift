@@ -66,7 +66,11 @@ package final class AtomicFile {
   }
 
   /// Closes the file and gives it its name, replacing a file that had it.
-  package func commit() throws {
+  ///
+  /// - Parameters:
+  ///   - oldPath: what the file that had the name is called from now on; it is replaced when nil.
+  ///   - syncsFolder: whether to wait until the names are on the disk as well.
+  package func commit(keepingOldAs oldPath: String? = nil, syncsFolder: Bool = false) throws {
     precondition(descriptor >= 0, "committed twice")
     // Without it, a power cut after the rename may leave the name on an empty file.
     guard fsync(descriptor) == 0 else {
@@ -74,10 +78,26 @@ package final class AtomicFile {
     }
     let closed = close(descriptor)
     descriptor = -1
-    guard closed == 0, rename(temporaryPath, path) == 0 else {
+    func replace() -> Bool {
+      guard closed == 0 else { return false }
+      if let oldPath, rename(path, oldPath) != 0, errno != ENOENT { return false }
+      return rename(temporaryPath, path) == 0
+    }
+    guard replace() else {
       let code = errno
       unlink(temporaryPath)
       throw FileError(path: path, "cannot write", code: code)
+    }
+    if syncsFolder { try syncFolder() }
+  }
+
+  private func syncFolder() throws {
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
+    defer { if descriptor >= 0 { close(descriptor) } }
+    // Some file systems have no such thing for folders.
+    guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
+      throw FileError(path: path, "cannot write", code: errno)
     }
   }
 

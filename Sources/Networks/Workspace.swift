@@ -79,6 +79,26 @@ package struct Workspace<B: Backend> {
   }
 }
 
+extension AutoencoderConfiguration {
+  /// What a `Workspace` allocates, in bytes: of each sample, of each sample in the largest tensor,
+  /// and whatever the batch.
+  package func workspaceMemory(
+    arithmetic: CodeArithmetic, largestCount: Int?
+  ) -> (ofSample: Int, largestOfSample: Int, fixed: Int) {
+    let outputs = widths.dropFirst().reduce(0, +)
+    var floats = inputs + outputs + 1
+    if !code.isPlain { floats += latents }
+    var fixed = 0
+    if arithmetic == .sparse {
+      floats += inputs + 4 * max(code.count ?? 0, largestCount ?? 0)
+      fixed = latents + 1
+    } else {
+      floats += outputs
+    }
+    return (4 * floats, 4 * (widths.max() ?? 0), 4 * fixed)
+  }
+}
+
 /// How a code of K out of many latents is computed with.
 package enum CodeArithmetic: String, Codable, CaseIterable, Sendable {
   /// As matrices of which most entries are zero.

@@ -51,6 +51,9 @@ package final class OpenCLBackend: Backend {
 
   // MARK: Memory
 
+  /// Of all tensors that are alive and of what operations keep.
+  package var allocatedByteCount: UInt64 { context.allocatedByteCount }
+
   package func allocate<Element: Scalar>(
     _ shape: Shape, of type: Element.Type
   ) throws -> Tensor<Storage, Element> {

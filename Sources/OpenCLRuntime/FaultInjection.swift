@@ -1,4 +1,5 @@
 import COpenCL
+import Foundation
 
 /// Fails a chosen OpenCL call on purpose, so that tests reach every error path.
 ///
@@ -13,6 +14,15 @@ package enum FaultInjection {
     precondition(code != CL_SUCCESS, "CL_SUCCESS is no failure")
     sparrow_fault_set_code(code)
     sparrow_fault_arm(Int64(call))
+  }
+
+  /// Arms as `SPARROW_FAIL_CALL` says, `CALL` or `CALL:CODE`: for tests of whole programs.
+  package static func armFromEnvironment() {
+    let text = ProcessInfo.processInfo.environment["SPARROW_FAIL_CALL"] ?? ""
+    let numbers = text.split(separator: ":").map { Int32($0) }
+    guard let call = numbers.first ?? nil, call >= 1 else { return }
+    let code = numbers.count > 1 ? numbers[1] : nil
+    arm(failing: Int(call), code: code.flatMap { $0 == 0 ? nil : $0 } ?? Int32(CL_OUT_OF_RESOURCES))
   }
 
   /// Stops counting; a failure that has not come yet will not come.

@@ -92,6 +92,8 @@ package final class ConvolutionalTrainer<B: Backend> {
   package private(set) var control: CodeControl<B>
   /// Of the arena, what is trained.
   private let trained: Range<Int>
+  /// Of the run, before this trainer went on with it.
+  private var earlierSeconds = 0.0
 
   /// - Parameters:
   ///   - parameters: in the order of the network's `parameterLayout`.
@@ -127,10 +129,17 @@ package final class ConvolutionalTrainer<B: Backend> {
 
   /// Trains to the end of the configured length.
   ///
-  /// - Parameter report: called after every step whose figures have come back.
-  /// - Throws: `TrainingError.diverged` where the loss is not finite.
-  func run(_ task: some TrainingTask<B>, report: (StepReport) throws -> Void) throws {
+  /// - Parameters:
+  ///   - keeper: saves the run; it is not saved when nil.
+  ///   - report: called after every step whose figures have come back.
+  /// - Throws: `TrainingError` where the loss is not finite, `RunInterrupted`.
+  func run(
+    _ task: some TrainingTask<B>, keeper: RunKeeper<ConvolutionalState>? = nil,
+    report: (StepReport) throws -> Void
+  ) throws {
     let start = ContinuousClock.now
+    let earlier = earlierSeconds
+    func secondsSoFar() -> Double { earlier + (ContinuousClock.now - start) / .seconds(1) }
     var pending: [(step: Int, figures: any PendingDownload)] = []
     func take() throws {
       let (step, figures) = pending.removeFirst()
@@ -139,7 +148,7 @@ package final class ConvolutionalTrainer<B: Backend> {
         throw TrainingError.unsuitableData(
           "the loss is no longer finite after step \(step): try a smaller --learning-rate")
       }
-      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      let seconds = secondsSoFar()
       try report(
         StepReport(
           step: step, steps: configuration.length.expectedSteps(done: step, seconds: seconds),
@@ -149,8 +158,15 @@ package final class ConvolutionalTrainer<B: Backend> {
     let figures = try (0..<2).map { _ in
       try backend.allocate([task.figureCount], of: Float.self)
     }
+    func keep(isEnd: Bool) throws {
+      try keeper?.keep(RunMoment(step: stepsDone, epoch: nil, isEnd: isEnd)) {
+        // What is reported of the steps so far belongs to the state.
+        while !pending.isEmpty { try take() }
+        return try state(seconds: secondsSoFar())
+      }
+    }
     while true {
-      let seconds = (ContinuousClock.now - start) / .seconds(1)
+      let seconds = secondsSoFar()
       let progress = configuration.length.progress(done: stepsDone, seconds: seconds)
       if progress >= 1 { break }
       let step = stepsDone + 1
@@ -165,8 +181,10 @@ package final class ConvolutionalTrainer<B: Backend> {
       pending.append((step, try backend.beginDownload(own)))
       stepsDone = step
       if pending.count == figures.count { try take() }
+      if configuration.length.progress(done: step, seconds: 0) < 1 { try keep(isEnd: false) }
     }
     while !pending.isEmpty { try take() }
+    try keep(isEnd: true)
   }
 
   private func update(rate: Double) throws {
@@ -194,4 +212,33 @@ package final class ConvolutionalTrainer<B: Backend> {
   }
 
   package func statistics() throws -> [Float] { try backend.download(network.statistics) }
+}
+
+// MARK: State
+
+extension ConvolutionalTrainer {
+  private var ownTensors: [(name: String, tensor: B.Floats)] {
+    [("parameters", network.arena.values), ("statistics", network.statistics)]
+  }
+
+  /// All of the run between two steps; nil where it is no longer finite and not worth keeping.
+  private func state(seconds: Double) throws -> ConvolutionalState? {
+    var training = try optimizer.state(on: backend)
+    training.tensors += try ownTensors.map { ($0.name, try backend.download($0.tensor)) }
+    training.tensors += try control.state(on: backend)
+    return training.isFinite ? ConvolutionalState(training: training, seconds: seconds) : nil
+  }
+
+  /// Goes on from `state`, that of a run of the same configuration and images.
+  ///
+  /// - Throws: `TrainingError.unsuitableData` where it is of another run.
+  func restore(_ state: ConvolutionalState) throws {
+    try optimizer.restore(state.training.part(optimizer.stateNames), on: backend)
+    for (name, tensor) in ownTensors {
+      try backend.upload(try state.training.tensor(name, count: tensor.count), into: tensor)
+    }
+    try control.restore(state.training, on: backend)
+    stepsDone = state.training.stepCount
+    earlierSeconds = state.seconds
+  }
 }

@@ -36,10 +36,13 @@ package enum SegmenterTrainer {
   /// - Parameters:
   ///   - images: normalised, with labels.
   ///   - pretrained: what the front end starts from, where `settings.frontEnd` says so.
+  ///   - state: where the run goes on; from its start when nil.
+  ///   - keeper: saves the run; it is not saved when nil.
   ///   - report: called after each step, with cross-entropy, dice and labelled positions.
   package static func train<B: Backend>(
     _ training: ConvolutionalTraining, _ settings: SegmenterTraining, images: [LabelledImage],
     normalisation: PercentileNormalisation, classes: ClassMap, pretrained: PretrainedModel?,
+    from state: ConvolutionalState? = nil, keeper: RunKeeper<ConvolutionalState>? = nil,
     on backend: B, report: (StepReport) throws -> Void
   ) throws -> SegmenterModel {
     var parameters = training.network.initialParameters(seed: training.seed)
@@ -62,7 +65,8 @@ package enum SegmenterTrainer {
     let trainer = try ConvolutionalTrainer(
       training, parameters: parameters, statistics: statistics,
       freezesFrontEnd: settings.freezesFrontEnd || settings.frontEnd == .random, on: backend)
-    try trainer.run(task, report: report)
+    if let state { try trainer.restore(state) }
+    try trainer.run(task, keeper: keeper, report: report)
     return SegmenterModel(
       description: SegmenterDescription(
         training: training, segmenting: settings, normalisation: normalisation, classes: classes,
@@ -75,11 +79,14 @@ package enum SegmenterTrainer {
 package enum Pretrainer {
   /// - Parameters:
   ///   - images: normalised.
+  ///   - state: where the run goes on; from its start when nil.
+  ///   - keeper: saves the run; it is not saved when nil.
   ///   - report: called after each step with each crop's squared error, then each crop's L0.
   package static func train<B: Backend>(
     _ training: ConvolutionalTraining, alpha: Double, corruption: Corruption,
-    images: [LabelledImage], normalisation: PercentileNormalisation, on backend: B,
-    report: (StepReport) throws -> Void
+    images: [LabelledImage], normalisation: PercentileNormalisation,
+    from state: ConvolutionalState? = nil, keeper: RunKeeper<ConvolutionalState>? = nil,
+    on backend: B, report: (StepReport) throws -> Void
   ) throws -> PretrainedModel {
     let task = try PretrainingTask(
       RestoredCrops(
@@ -89,7 +96,8 @@ package enum Pretrainer {
     let trainer = try ConvolutionalTrainer(
       training, parameters: training.network.initialParameters(seed: training.seed),
       statistics: training.network.initialStatistics, on: backend)
-    try trainer.run(task, report: report)
+    if let state { try trainer.restore(state) }
+    try trainer.run(task, keeper: keeper, report: report)
     return PretrainedModel(
       description: PretrainedDescription(
         training: training, alpha: alpha, corruption: corruption, normalisation: normalisation,

@@ -83,3 +83,35 @@ package struct CodeControl<B: Backend> {
     return (Double(state[0]), state[1] <= bounds.lower || state[1] >= bounds.upper)
   }
 }
+
+extension CodeControl {
+  private static var bandwidthName: String { "bandwidth" }
+
+  private var ownTensors: [(name: String, tensor: B.Floats)] {
+    [("penalty", step.penalty), ("batch_threshold", step.batchThreshold)]
+  }
+
+  /// What the control carries from step to step, besides the threshold among the parameters.
+  package func state(on backend: B) throws -> [(name: String, values: [Float])] {
+    try ownTensors.map { ($0.name, try backend.download($0.tensor)) }
+      + [(Self.bandwidthName, [step.bandwidth])]
+  }
+
+  /// - Throws: `TrainingError.unsuitableData` where tensors are missing or of another size.
+  package mutating func restore(_ state: TrainingState, on backend: B) throws {
+    for (name, tensor) in ownTensors {
+      try backend.upload(try state.tensor(name, count: tensor.count), into: tensor)
+    }
+    step.bandwidth = try state.tensor(Self.bandwidthName, count: 1)[0]
+  }
+}
+
+extension TrainingState {
+  /// - Throws: `TrainingError.unsuitableData` where it is missing or of another size.
+  package func tensor(_ name: String, count: Int) throws -> [Float] {
+    guard let values = self[name], values.count == count else {
+      throw TrainingError.unsuitableData("the state of training lacks a fitting \(name)")
+    }
+    return values
+  }
+}

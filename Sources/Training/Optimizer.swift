@@ -137,24 +137,14 @@ extension OptimizerConfiguration.Method {
   }
 }
 
-/// What an optimizer, or all of training, carries from step to step, by name.
-package struct TrainingState: Sendable {
-  package var stepCount: Int
-  /// Each laid out as the arena, padding included: `first_moment` and `second_moment`, or
-  /// `velocity`; and `average` where one is kept.
-  package var tensors: [(name: String, values: [Float])]
-
-  package init(stepCount: Int, tensors: [(name: String, values: [Float])]) {
-    self.stepCount = stepCount
-    self.tensors = tensors
-  }
-}
-
 extension Optimizer {
   private var named: [(name: String, tensor: B.Floats)] {
     zip(configuration.method.momentNames, moments).map { ($0, $1) }
       + (runningAverage.map { [("average", $0)] } ?? [])
   }
+
+  /// What the tensors of its state are called.
+  package var stateNames: [String] { named.map(\.name) }
 
   /// What a checkpoint must hold for the run to continue with the same bits, besides the parameters
   /// and the configuration.

@@ -1,6 +1,4 @@
 import Compute
-import Crypto
-import Foundation
 import Imaging
 import Networks
 
@@ -18,10 +16,6 @@ package struct ParameterFile: Sendable {
   package let description: String
   private let file: Safetensors
 
-  private static let formatKey = "sparrow.format"
-  private static let modelKey = "sparrow.model"
-  private static let checksumKey = "sparrow.sha256"
-
   // MARK: Writing
 
   /// - Parameter tensors: flat arrays with their layouts; names are not repeated.
@@ -29,8 +23,6 @@ package struct ParameterFile: Sendable {
     _ description: some Encodable, format: String,
     tensors: [(layout: ParameterLayout, values: [Float])], to path: String
   ) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let entries = tensors.flatMap { layout, values in
       layout.slots.map { slot in
         Safetensors.Entry(
@@ -38,11 +30,7 @@ package struct ParameterFile: Sendable {
           values: Array(values[slot.offset..<slot.offset + slot.shape.count]))
       }
     }
-    let json = String(decoding: try encoder.encode(description), as: UTF8.self)
-    let metadata = [
-      formatKey: format, modelKey: json, checksumKey: checksum(json, entries),
-    ]
-    try Safetensors(metadata: metadata, entries: entries).write(to: path)
+    try Safetensors(format: format, description: description, entries: entries).write(to: path)
   }
 
   // MARK: Reading
@@ -52,9 +40,10 @@ package struct ParameterFile: Sendable {
   ///   - kind: what such a file is, for messages.
   /// - Throws: `FileError` where the file is damaged or of another kind.
   package init(path: String, formats: [String], kind: String) throws {
-    file = try Safetensors(path: path)
+    // Of any type, so that a checkpoint is refused for what it is.
+    file = try Safetensors(path: path, types: Set(Safetensors.ElementType.allCases))
     self.path = path
-    guard let format = file.metadata[Self.formatKey], let json = file.metadata[Self.modelKey] else {
+    guard let format = file.format, let json = file.descriptionText else {
       throw FileError(path: path, reason: "a safetensors file, but not a model of Sparrow's")
     }
     guard formats.contains(format) else {
@@ -70,7 +59,7 @@ package struct ParameterFile: Sendable {
     as type: Description.Type
   ) throws -> Description {
     do {
-      return try JSONDecoder().decode(type, from: Data(description.utf8))
+      return try file.description(as: type)
     } catch {
       throw FileError(path: path, reason: "the model's description cannot be read")
     }
@@ -84,20 +73,20 @@ package struct ParameterFile: Sendable {
     let arrays = try layouts.map { layout in
       var values = [Float](repeating: 0, count: layout.count)
       for slot in layout.slots {
-        guard let entry = file[slot.name], entry.shape == slot.shape.dimensions else {
+        guard let entry = file[slot.name], entry.shape == slot.shape.dimensions,
+          let elements = entry.floats
+        else {
           throw FileError(
             path: path, reason: "no tensor \"\(slot.name)\" of shape \(slot.shape)")
         }
-        values.replaceSubrange(slot.offset..<slot.offset + slot.shape.count, with: entry.values)
+        values.replaceSubrange(slot.offset..<slot.offset + slot.shape.count, with: elements)
       }
       return values
     }
     guard file.entries.count == layouts.reduce(0, { $0 + $1.slots.count }) else {
       throw FileError(path: path, reason: "has tensors that its network does not")
     }
-    if let checksum = file.metadata[Self.checksumKey],
-      checksum != Self.checksum(description, file.entries)
-    {
+    guard file.isUndamaged() ?? true else {
       throw FileError(
         path: path, reason: "damaged or changed by another program: the checksum differs")
     }
@@ -105,20 +94,5 @@ package struct ParameterFile: Sendable {
       throw FileError(path: path, reason: "has weights that are not finite")
     }
     return arrays
-  }
-
-  private static func checksum(_ json: String, _ entries: [Safetensors.Entry]) -> String {
-    var hash = SHA256()
-    hash.update(data: Array(json.utf8))
-    for entry in entries {
-      #if _endian(little)
-        entry.values.withUnsafeBytes { hash.update(bufferPointer: $0) }
-      #else
-        entry.values.map(\.bitPattern.littleEndian).withUnsafeBytes {
-          hash.update(bufferPointer: $0)
-        }
-      #endif
-    }
-    return hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
 }

@@ -3,7 +3,7 @@ import Foundation
 import Imaging
 
 /// The folder that a training run leaves behind: `model.safetensors`, `metrics.csv`,
-/// `reconstructions.png`.
+/// `reconstructions.png`, and the checkpoints of `CheckpointStore`.
 package struct RunFolder: Sendable {
   package let path: String
 
@@ -26,9 +26,12 @@ package struct RunFolder: Sendable {
     guard isFolder.boolValue else {
       throw FileError(path: path, reason: "--output is a file, not a folder")
     }
-    for file in [model, metrics, picture] where files.fileExists(atPath: file) {
+    let store = CheckpointStore(folder: path)
+    for file in [model, metrics, picture, store.current, store.previous]
+    where files.fileExists(atPath: file) {
       throw FileError(
-        path: path, reason: "already holds a run; choose another --output or remove it")
+        path: path,
+        reason: "already holds a run; choose another --output, remove it, or --resume it")
     }
   }
 
@@ -41,6 +44,11 @@ package struct RunFolder: Sendable {
     guard access(path, W_OK) == 0 else {
       throw FileError(path: path, "this folder cannot be written", code: errno)
     }
+  }
+
+  /// Whether everything is there that a run leaves when it is done.
+  package var isComplete: Bool {
+    [model, metrics, picture].allSatisfy { FileManager.default.fileExists(atPath: $0) }
   }
 
   // MARK: Metrics

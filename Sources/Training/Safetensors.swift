@@ -10,12 +10,22 @@ package struct Safetensors: Sendable {
   package struct Entry: Sendable, Equatable {
     package let name: String
     package let shape: [Int]
-    package let values: [Float]
+    package let elements: Elements
 
-    package init(name: String, shape: [Int], values: [Float]) {
+    package init(name: String, shape: [Int], elements: Elements) {
       self.name = name
       self.shape = shape
-      self.values = values
+      self.elements = elements
+    }
+
+    package init(name: String, shape: [Int], values: [Float]) {
+      self.init(name: name, shape: shape, elements: .f32(values))
+    }
+
+    /// The elements of a tensor of single precision; nil of another type.
+    package var floats: [Float]? {
+      if case .f32(let values) = elements { return values }
+      return nil
     }
   }
 
@@ -43,8 +53,8 @@ package struct Safetensors: Sendable {
     }
   }
 
-  /// The file's bytes; equal contents give equal bytes.
-  package func encoded() throws -> [UInt8] {
+  /// What comes before the tensors; equal contents give equal bytes.
+  private func header() throws -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     var fields = [
@@ -52,10 +62,12 @@ package struct Safetensors: Sendable {
     ]
     var offset = 0
     for entry in entries {
-      precondition(entry.shape.reduce(1, *) == entry.values.count, "\(entry.name) has gaps")
-      let end = offset + 4 * entry.values.count
+      let elements = entry.elements
+      precondition(entry.shape.reduce(1, *) == elements.count, "\(entry.name) has gaps")
+      let end = offset + elements.byteCount
       let name = String(decoding: try encoder.encode(entry.name), as: UTF8.self)
-      let header = Header(dtype: "F32", shape: entry.shape, dataOffsets: [offset, end])
+      let header = Header(
+        dtype: elements.type.rawValue, shape: entry.shape, dataOffsets: [offset, end])
       fields.append("\(name):" + String(decoding: try encoder.encode(header), as: UTF8.self))
       offset = end
     }
@@ -63,24 +75,19 @@ package struct Safetensors: Sendable {
     // Spaces, so that the data starts at a multiple of 8.
     header += [UInt8](repeating: 0x20, count: (8 - header.count % 8) % 8)
 
-    var bytes = [UInt8]()
-    bytes.reserveCapacity(8 + header.count + offset)
-    withUnsafeBytes(of: UInt64(header.count).littleEndian) { bytes += $0 }
-    bytes += header
-    for entry in entries {
-      #if _endian(little)
-        entry.values.withUnsafeBytes { bytes += $0 }
-      #else
-        for value in entry.values {
-          withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes += $0 }
-        }
-      #endif
-    }
-    return bytes
+    return withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header
+  }
+
+  /// Appends the whole file's bytes to `file`, without forming them in memory first.
+  package func write(to file: AtomicFile) throws {
+    try file.write(try header())
+    for entry in entries { try entry.elements.withBytes { try file.write($0) } }
   }
 
   package func write(to path: String) throws {
-    try AtomicFile.write(try encoded(), to: path)
+    let file = try AtomicFile(path: path)
+    try write(to: file)
+    try file.commit()
   }
 
   // MARK: Reading
@@ -88,9 +95,10 @@ package struct Safetensors: Sendable {
   /// The longest header that is read; larger ones are refused, as the format's own library does.
   private static let longestHeader = 100_000_000
 
-  /// - Throws: `FileError` where the file is not a whole, consistent safetensors file of F32
+  /// - Parameter types: those that tensors may have.
+  /// - Throws: `FileError` where the file is not a whole, consistent safetensors file of such
   ///   tensors.
-  package init(path: String) throws {
+  package init(path: String, types: Set<ElementType> = [.f32]) throws {
     // Opened first for the reason where it cannot be, such as a folder or a pipe under that name.
     _ = try InputFile(path: path)
     let bytes: Data
@@ -99,11 +107,11 @@ package struct Safetensors: Sendable {
     } catch {
       throw FileError(path: path, reason: "cannot read the file")
     }
-    try self.init(bytes, path: path)
+    try self.init(bytes, path: path, types: types)
   }
 
   /// - Parameter path: for messages.
-  package init(_ bytes: Data, path: String) throws {
+  package init(_ bytes: Data, path: String, types: Set<ElementType> = [.f32]) throws {
     func fail(_ reason: String, at offset: Int? = nil) -> FileError {
       FileError(path: path, offset: offset, reason: reason)
     }
@@ -140,19 +148,20 @@ package struct Safetensors: Sendable {
     entries = []
     var position = 0
     for (name, header) in headers {
-      guard header.dtype == "F32" else {
-        throw fail("tensor \"\(name)\" is of type \(header.dtype), not F32", at: 8)
+      guard let type = ElementType(rawValue: header.dtype), types.contains(type) else {
+        let known = types.map(\.rawValue).sorted().joined(separator: ", ")
+        throw fail("tensor \"\(name)\" is of type \(header.dtype), not \(known)", at: 8)
       }
       var count = 1
       for dimension in header.shape {
         let (product, overflow) = count.multipliedReportingOverflow(by: dimension)
-        guard dimension >= 0, !overflow, product <= Int.max / 8 else {
+        guard dimension >= 0, !overflow, product <= Int.max / 16 else {
           throw fail("tensor \"\(name)\" has the shape \(header.shape)", at: 8)
         }
         count = product
       }
       guard header.dataOffsets.count == 2, header.dataOffsets[0] == position,
-        header.dataOffsets[1] >= position, header.dataOffsets[1] - position == 4 * count
+        header.dataOffsets[1] >= position, header.dataOffsets[1] - position == type.size * count
       else {
         throw fail(
           "tensor \"\(name)\" of shape \(header.shape) cannot be at \(header.dataOffsets)",
@@ -163,18 +172,11 @@ package struct Safetensors: Sendable {
         throw fail(
           "truncated: \(missing) bytes are missing of tensor \"\(name)\"", at: bytes.count)
       }
-      let range = start + position..<start + position + 4 * count
-      let values = [Float](unsafeUninitializedCapacity: count) { target, initialized in
-        bytes.withUnsafeBytes { raw in
-          for i in 0..<count {
-            let bits = raw.loadUnaligned(fromByteOffset: range.lowerBound + 4 * i, as: UInt32.self)
-            target[i] = Float(bitPattern: UInt32(littleEndian: bits))
-          }
-        }
-        initialized = count
-      }
-      entries.append(Entry(name: name, shape: header.shape, values: values))
-      position += 4 * count
+      entries.append(
+        Entry(
+          name: name, shape: header.shape,
+          elements: Elements(type, count: count, in: bytes, at: start + position)))
+      position += type.size * count
     }
     guard position == bytes.count - start else {
       throw fail(

@@ -140,24 +140,3 @@ extension SplitMix64 {
     return generator.shuffledIndices(count: count)
   }
 }
-
-/// A state of training as a file: tensors of one dimension and the step count in the metadata.
-extension TrainingState {
-  package func write(to path: String) throws {
-    try Safetensors(
-      metadata: ["sparrow.format": "training state 1", "sparrow.steps": "\(stepCount)"],
-      entries: tensors.map {
-        Safetensors.Entry(name: $0.name, shape: [$0.values.count], values: $0.values)
-      }
-    ).write(to: path)
-  }
-
-  /// - Throws: `FileError` where the file is damaged or something else.
-  package init(path: String) throws {
-    let file = try Safetensors(path: path)
-    guard file.metadata["sparrow.format"] == "training state 1",
-      let steps = file.metadata["sparrow.steps"].flatMap(Int.init), steps >= 0
-    else { throw FileError(path: path, reason: "not a state of training") }
-    self.init(stepCount: steps, tensors: file.entries.map { ($0.name, $0.values) })
-  }
-}

@@ -4,61 +4,6 @@ import Foundation
 import Networks
 import RandomNumbers
 
-/// The figures of one epoch of training, as the parameters moved through it.
-package struct EpochMetrics: Codable, Sendable {
-  /// Counted from 1.
-  package let epoch: Int
-  /// alpha * mean ||x - xhat||^2 + beta * mean ||z||_0
-  package let loss: Double
-  /// alpha * mean ||x - xhat||^2
-  package let reconstruction: Double
-  /// The weight of ||z||_0 at the epoch's end.
-  package let beta: Double
-  /// Mean over images and pixels of (x - xhat)^2.
-  package let mse: Double
-  /// Mean number of non-zero code entries.
-  package let l0: Double
-  /// Latents that did not fire in the whole epoch; nil where they are not watched.
-  package let dead: Int?
-  package let seconds: Double
-  package let samplesPerSecond: Double
-
-  package init(
-    epoch: Int, loss: Double, reconstruction: Double, beta: Double, mse: Double, l0: Double,
-    dead: Int?, seconds: Double, samplesPerSecond: Double
-  ) {
-    self.epoch = epoch
-    self.loss = loss
-    self.reconstruction = reconstruction
-    self.beta = beta
-    self.dead = dead
-    self.mse = mse
-    self.l0 = l0
-    self.seconds = seconds
-    self.samplesPerSecond = samplesPerSecond
-  }
-}
-
-/// Where a run stands.
-package struct TrainingProgress: Sendable {
-  package let epoch: Int
-  package let epochs: Int
-  package let step: Int
-  package let steps: Int
-  /// alpha * mean ||x - xhat||^2 of the last step whose figures have arrived, nil before the first.
-  package let loss: Double?
-  package let samplesPerSecond: Double
-  /// Seconds left, from the speed so far.
-  package let remaining: Double
-}
-
-package enum TrainingEvent: Sendable {
-  case progress(TrainingProgress)
-  case epoch(EpochMetrics)
-  /// Something that the user should know and that does not stop the run, as one line.
-  case warning(String)
-}
-
 /// Trains over epochs: shuffles, steps, collects the figures, and keeps the last good parameters.
 package final class Trainer<B: Backend> {
   package let step: TrainingStep<B>
@@ -74,6 +19,23 @@ package final class Trainer<B: Backend> {
   package private(set) var lastGoodParameters: [Float]
   package private(set) var lastGoodEpoch = 0
   package private(set) var history: [EpochMetrics] = []
+  /// Steps done of the epoch in progress.
+  package private(set) var stepsIntoEpoch = 0
+  /// Seconds of the run before this trainer went on with it.
+  private var earlierSeconds = 0.0
+  /// Seconds of the epoch in progress before.
+  private var earlierSecondsOfEpoch = 0.0
+  private var start = ContinuousClock.now
+  /// How many images the run had seen then.
+  private var firstImage = 0
+  private var epochStart = ContinuousClock.now
+  /// Whether the device's memory is that between two steps, which can be continued from.
+  private var isBetweenSteps = true
+
+  /// How many steps there are from one that `verify` is called with to the next; none when nil.
+  package var verificationInterval: Int?
+  /// Called with steps as they were done.
+  package var verify: (StepRecord) throws -> Void = { _ in }
 
   /// How many steps the host runs ahead of the device, at most, in units of `stride` steps.
   private static var depth: Int { 3 }
@@ -110,14 +72,19 @@ package final class Trainer<B: Backend> {
     (images.count + configuration.batchSize - 1) / configuration.batchSize
   }
 
-  /// Trains all epochs.
+  /// Trains all epochs, or those that are left after `restore`.
   ///
+  /// - Parameter keeper: saves the run; it is not saved when nil.
   /// - Throws: `TrainingError.diverged` at the first step whose loss is not finite; the last good
-  ///   parameters are then in `lastGoodParameters`.
-  package func run(_ report: (TrainingEvent) throws -> Void) throws {
-    let start = ContinuousClock.now
-    for epoch in 1...max(1, configuration.epochs) where epoch <= configuration.epochs {
-      let metrics = try runEpoch(epoch, since: start, report)
+  ///   parameters are then in `lastGoodParameters`. `RunInterrupted` where the run was asked to stop.
+  package func run(
+    keeper: RunKeeper<RunState>? = nil, _ report: (TrainingEvent) throws -> Void
+  ) throws {
+    start = .now
+    firstImage = lastGoodEpoch * images.count + stepsIntoEpoch * configuration.batchSize
+    while lastGoodEpoch < configuration.epochs {
+      let epoch = lastGoodEpoch + 1
+      let metrics = try runEpoch(epoch, keeper, report)
       // The last step's loss is from before its update, which may have overflowed.
       let parameters = try step.parameters()
       guard parameters.allSatisfy(\.isFinite) else {
@@ -126,11 +93,21 @@ package final class Trainer<B: Backend> {
       history.append(metrics)
       lastGoodParameters = parameters
       lastGoodEpoch = epoch
+      (stepsIntoEpoch, isBetweenSteps) = (0, true)
       try report(.epoch(metrics))
+      try keep(keeper)
     }
     try warnOfMissedTarget(report)
     // What is evaluated next is what is kept.
     try backend.upload(lastGoodParameters, into: step.network.arena.values)
+  }
+
+  private func keep(_ keeper: RunKeeper<RunState>?) throws {
+    let isEpochsEnd = stepsIntoEpoch == 0
+    try keeper?.keep(
+      RunMoment(
+        step: step.optimizer.stepCount, epoch: isEpochsEnd ? lastGoodEpoch : nil,
+        isEnd: lastGoodEpoch == configuration.epochs), state: state)
   }
 
   private func warnOfMissedTarget(_ report: (TrainingEvent) throws -> Void) throws {
@@ -144,21 +121,22 @@ package final class Trainer<B: Backend> {
   }
 
   private func runEpoch(
-    _ epoch: Int, since start: ContinuousClock.Instant, _ report: (TrainingEvent) throws -> Void
+    _ epoch: Int, _ keeper: RunKeeper<RunState>?, _ report: (TrainingEvent) throws -> Void
   ) throws -> EpochMetrics {
-    let epochStart = ContinuousClock.now
-    try backend.upload(
-      SplitMix64.epochOrder(epoch, seed: configuration.seed, count: images.count), into: order)
-
-    try step.measureBandwidth(images: images, order: order, rows: rows(ofStep: 0))
+    epochStart = .now
+    let indices = SplitMix64.epochOrder(epoch, seed: configuration.seed, count: images.count)
+    try backend.upload(indices, into: order)
+    if stepsIntoEpoch == 0 {
+      earlierSecondsOfEpoch = 0
+      try step.measureBandwidth(images: images, order: order, rows: rows(ofStep: 0))
+    }
     let steps = stepsPerEpoch
     var pending: [(step: Int, download: any PendingDownload, rows: Int)] = []
     var latestLoss: Double?
-    for index in 0..<steps {
+    for index in stepsIntoEpoch..<steps {
       let rows = rows(ofStep: index)
-      try step.run(
-        images: images, order: order, rows: rows, rowError: rowError.rows(rows),
-        rowL0: rowL0.rows(rows))
+      try runStep(rows, indices)
+      if index + 1 < steps { try keep(keeper) }
       guard (index + 1) % Self.stride == 0 else { continue }
 
       // A small download now and then bounds the queue and carries the loss for the display.
@@ -170,16 +148,34 @@ package final class Trainer<B: Backend> {
       guard loss.isFinite else { throw try divergence(epoch: epoch, before: index + 1) }
       latestLoss = loss
       let done = Double((epoch - 1) * images.count + (oldest.step + 1) * configuration.batchSize)
-      let elapsed = start.secondsSince()
+      let speed = (done - Double(firstImage)) / start.secondsSince()
       let total = Double(configuration.epochs) * Double(images.count)
       try report(
         .progress(
           TrainingProgress(
             epoch: epoch, epochs: configuration.epochs, step: oldest.step + 1, steps: steps,
-            loss: latestLoss, samplesPerSecond: done / elapsed,
-            remaining: max(0, total - done) / (done / elapsed))))
+            loss: latestLoss, samplesPerSecond: speed, remaining: max(0, total - done) / speed)))
     }
-    return try metrics(epoch: epoch, steps: steps, since: epochStart)
+    return try metrics(epoch: epoch, steps: steps)
+  }
+
+  private func runStep(_ rows: Range<Int>, _ indices: [UInt32]) throws {
+    isBetweenSteps = false
+    let number = step.optimizer.stepCount + 1
+    let isVerified = verificationInterval.map { number.isMultiple(of: $0) } ?? false
+    let before = isVerified ? try step.state() : nil
+    try step.run(
+      images: images, order: order, rows: rows, rowError: rowError.rows(rows),
+      rowL0: rowL0.rows(rows))
+    stepsIntoEpoch += 1
+    isBetweenSteps = true
+    guard let before else { return }
+    try verify(
+      StepRecord(
+        step: number, epoch: lastGoodEpoch + 1, stepInEpoch: stepsIntoEpoch,
+        images: Array(indices[rows]), before: before, after: try step.state(),
+        rowError: try backend.download(rowError.rows(rows)),
+        rowL0: try backend.download(rowL0.rows(rows))))
   }
 
   private func rows(ofStep index: Int) -> Range<Int> {
@@ -187,12 +183,11 @@ package final class Trainer<B: Backend> {
     return first..<min(first + configuration.batchSize, images.count)
   }
 
-  private func metrics(
-    epoch: Int, steps: Int, since start: ContinuousClock.Instant
-  ) throws -> EpochMetrics {
+  private func metrics(epoch: Int, steps: Int) throws -> EpochMetrics {
+    isBetweenSteps = false
     let errors = try backend.download(rowError)
     let counts = try backend.download(rowL0)
-    let seconds = start.secondsSince()
+    let seconds = earlierSecondsOfEpoch + epochStart.secondsSince()
     let squaredError = errors.reduce(0.0) { $0 + Double($1) }
     guard squaredError.isFinite else { throw try divergence(epoch: epoch, before: steps) }
     return try step.metrics(
@@ -207,6 +202,54 @@ package final class Trainer<B: Backend> {
       errors[rows(ofStep: index)].contains { !$0.isFinite }
     }
     return .diverged(epoch: epoch, step: (step ?? end - 1) + 1, keptEpoch: lastGoodEpoch)
+  }
+}
+
+// MARK: State
+
+extension Trainer {
+  /// All of the run between two steps; nil where it is no longer finite and not worth keeping.
+  package func state() throws -> RunState? {
+    let training = try step.state()
+    let rows = 0..<rows(ofStep: stepsIntoEpoch).lowerBound
+    let errors = rows.isEmpty ? [] : try backend.download(rowError.rows(rows))
+    guard training.isFinite, errors.allSatisfy(\.isFinite) else { return nil }
+    return RunState(
+      epochsDone: lastGoodEpoch, stepsIntoEpoch: stepsIntoEpoch, training: training,
+      kept: stepsIntoEpoch == 0 ? nil : lastGoodParameters, rowError: errors,
+      rowL0: rows.isEmpty ? [] : try backend.download(rowL0.rows(rows)), history: history,
+      seconds: earlierSeconds + start.secondsSince(),
+      secondsIntoEpoch: stepsIntoEpoch == 0
+        ? 0 : earlierSecondsOfEpoch + epochStart.secondsSince())
+  }
+
+  /// The state after the device has failed, where that left one: all commands before the failure
+  /// have ended well, and it came between two steps.
+  package func stateAfterFailure() -> RunState? {
+    guard isBetweenSteps, (try? backend.finish()) != nil else { return nil }
+    return (try? state()) ?? nil
+  }
+
+  /// Goes on from `run`, the state of a run with the same configuration and images.
+  ///
+  /// - Throws: `TrainingError.unsuitableData` where it is of another run.
+  package func restore(_ run: RunState) throws {
+    let rows = min(run.stepsIntoEpoch, stepsPerEpoch) * configuration.batchSize
+    guard run.epochsDone <= configuration.epochs, run.history.count == run.epochsDone,
+      run.stepsIntoEpoch < stepsPerEpoch, run.rowError.count == rows, run.rowL0.count == rows,
+      run.training.stepCount == run.epochsDone * stepsPerEpoch + run.stepsIntoEpoch,
+      run.kept.map({ $0.count == lastGoodParameters.count }) ?? (run.stepsIntoEpoch == 0)
+    else { throw TrainingError.unsuitableData("the checkpoint is not of this run") }
+    try step.restore(run.training)
+    if rows > 0 {
+      try backend.upload(run.rowError, into: rowError.rows(0..<rows))
+      try backend.upload(run.rowL0, into: rowL0.rows(0..<rows))
+    }
+    lastGoodParameters = try run.kept ?? step.parameters()
+    lastGoodEpoch = run.epochsDone
+    stepsIntoEpoch = run.stepsIntoEpoch
+    history = run.history
+    (earlierSeconds, earlierSecondsOfEpoch) = (run.seconds, run.secondsIntoEpoch)
   }
 }
 

@@ -4,6 +4,9 @@ package enum TrainingError: Error, CustomStringConvertible {
   /// The loss or a weight became NaN or infinite; what the run folder holds is the last good model.
   case diverged(epoch: Int, step: Int, keptEpoch: Int)
   case unsuitableData(String)
+  /// A step done again on device and reference came out differently.
+  case mismatch(
+    step: Int, epoch: Int, stepInEpoch: Int, operation: String, detail: String, lastVerified: Int?)
 
   package var description: String {
     switch self {
@@ -15,6 +18,10 @@ package enum TrainingError: Error, CustomStringConvertible {
         + " (try a smaller --learning-rate)"
     case .unsuitableData(let reason):
       reason
+    case .mismatch(let step, let epoch, let stepInEpoch, let operation, let detail, let last):
+      "step \(step), number \(stepInEpoch) of epoch \(epoch), failed its verification: "
+        + "\(operation) differs from the reference: \(detail); "
+        + (last.map { "the last step that passed was \($0)" } ?? "no step passed before")
     }
   }
 }

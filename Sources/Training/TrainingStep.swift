@@ -292,35 +292,34 @@ package final class TrainingStep<B: Backend> {
 
 extension TrainingStep {
   private var ownTensors: [(name: String, tensor: B.Floats)] {
-    [("parameters", network.arena.values), ("penalty", code.penalty)]
-      + (frequency.map { [("frequency", $0)] } ?? [])
+    [("parameters", network.arena.values)] + (frequency.map { [("frequency", $0)] } ?? [])
   }
 
-  /// The state between two epochs: with the configuration and the data it determines the rest of
-  /// the run to the bit.
+  /// The state between two steps: with the configuration, the data and the place within the epoch
+  /// it determines the rest of the run to the bit.
   package func state() throws -> TrainingState {
     let state = try optimizer.state(on: backend)
     return TrainingState(
       stepCount: state.stepCount,
-      tensors: try ownTensors.map { ($0.name, try backend.download($0.tensor)) } + state.tensors)
+      tensors: try ownTensors.map { ($0.name, try backend.download($0.tensor)) }
+        + control.state(on: backend) + state.tensors,
+      counts: try firings.map { [("firings", try backend.download($0))] } ?? [])
   }
 
   /// Continues from `state`, that of a step of the same configuration.
   ///
   /// - Throws: `TrainingError.unsuitableData` where tensors are missing, unknown or of another size.
   package func restore(_ state: TrainingState) throws {
-    let own = ownTensors
-    let names = Set(own.map(\.name))
-    try optimizer.restore(
-      TrainingState(
-        stepCount: state.stepCount, tensors: state.tensors.filter { !names.contains($0.name) }),
-      on: backend)
-    for (name, tensor) in own {
-      guard let values = state.tensors.first(where: { $0.name == name })?.values,
-        values.count == tensor.count
-      else { throw TrainingError.unsuitableData("the state of training lacks a fitting \(name)") }
-      try backend.upload(values, into: tensor)
+    try optimizer.restore(state.part(optimizer.stateNames), on: backend)
+    for (name, tensor) in ownTensors {
+      try backend.upload(try state.tensor(name, count: tensor.count), into: tensor)
     }
+    try control.restore(state, on: backend)
+    guard let firings else { return }
+    guard let counts = state.counts.first(where: { $0.name == "firings" })?.values,
+      counts.count == firings.count
+    else { throw TrainingError.unsuitableData("the state of training lacks fitting firings") }
+    try backend.upload(counts, into: firings)
   }
 }
 

@@ -124,7 +124,13 @@ final class TrainingDisplay {
   private var lastShown = ContinuousClock.now
   private let start = ContinuousClock.now
 
-  init(epochs: Int) { self.epochs = epochs }
+  private let epochsBefore: Int
+
+  /// - Parameter done: epochs that were done before, in a run that goes on.
+  init(epochs: Int, done: Int = 0) {
+    self.epochs = epochs
+    epochsBefore = done
+  }
 
   func show(_ event: TrainingEvent) {
     switch event {
@@ -141,7 +147,9 @@ final class TrainingDisplay {
     case .epoch(let metrics):
       lastShown = .now
       Console.clearLine()
-      let left = start.secondsSince() / Double(metrics.epoch) * Double(epochs - metrics.epoch)
+      let left =
+        start.secondsSince() / Double(metrics.epoch - epochsBefore)
+        * Double(epochs - metrics.epoch)
       Console.note(
         "epoch \(metrics.epoch)/\(epochs)  loss \(significant(metrics.loss))  "
           + "mse \(significant(metrics.mse))  l0 \(String(format: "%.1f", metrics.l0))  "

@@ -39,17 +39,12 @@ enum Failure {
     case let error as OpenCLError where error.isShortageOfMemory:
       "out of device memory (try a smaller --batch): \(error)"
     case let error as OpenCLError:
-      append("; --device reference works without OpenCL", toFirstLineOf: "\(error)")
+      "\(error)".appendingToFirstLine("; --device reference works without OpenCL")
     case BackendError.outOfMemory:
       "out of memory (try a smaller --batch): \(error)"
     default:
       Sparrow.message(for: error)
     }
-  }
-
-  private static func append(_ addition: String, toFirstLineOf text: String) -> String {
-    let end = text.firstIndex(where: \.isNewline) ?? text.endIndex
-    return text[..<end] + addition + text[end...]
   }
 
   /// The command that the arguments name, as far as they name one: `sparrow bench matmul`.
@@ -71,12 +66,20 @@ enum Failure {
 
 extension OpenCLError {
   /// Whether it says that memory was refused, whatever code the driver has for it.
-  fileprivate var isShortageOfMemory: Bool {
+  var isShortageOfMemory: Bool {
     switch symbol {
     case "CL_MEM_OBJECT_ALLOCATION_FAILURE", "CL_OUT_OF_HOST_MEMORY": true
     case "CL_INVALID_BUFFER_SIZE", "CL_OUT_OF_RESOURCES": call == "clCreateBuffer"
     default: false
     }
+  }
+}
+
+extension String {
+  /// A build log may follow on further lines.
+  func appendingToFirstLine(_ addition: String) -> String {
+    let end = firstIndex(where: \.isNewline) ?? endIndex
+    return self[..<end] + addition + self[end...]
   }
 }
 

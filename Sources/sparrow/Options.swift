@@ -33,18 +33,19 @@ struct DeviceOptions: ParsableArguments {
 /// `--data`
 struct DataOptions: ParsableArguments {
   @Option(
-    name: .customLong("data"),
-    help: ArgumentHelp(
-      "The images: mnist:DIR, idx:IMAGES[,LABELS], images:DIR or glyphs[:COUNT].",
-      discussion: """
-        mnist:DIR has the four files of MNIST or a set in its format, gzipped or not. idx:IMAGES \
-        is one IDX file. images:DIR is a folder of PNG or JPEG images of one size. glyphs are \
-        drawn by the program, 10000 unless told. A source without a test part of its own is \
-        tested on every tenth image.
-        """,
-      valueName: "source"),
+    name: .customLong("data"), help: DataOptions.help,
     completion: .list(["mnist:", "idx:", "images:", "glyphs"]))
   var text: String
+
+  static let help = ArgumentHelp(
+    "The images: mnist:DIR, idx:IMAGES[,LABELS], images:DIR or glyphs[:COUNT].",
+    discussion: """
+      mnist:DIR has the four files of MNIST or a set in its format, gzipped or not. idx:IMAGES \
+      is one IDX file. images:DIR is a folder of PNG or JPEG images of one size. glyphs are \
+      drawn by the program, 10000 unless told. A source without a test part of its own is \
+      tested on every tenth image.
+      """,
+    valueName: "source")
 
   func validate() throws { _ = try source() }
 

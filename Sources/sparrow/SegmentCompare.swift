@@ -38,6 +38,7 @@ struct SegmentCompare: ParsableCommand {
   @OptionGroup var json: JSONOption
 
   func validate() throws {
+    try data.requireFolders()
     if let folds, folds < 2 {
       throw ValidationError("--folds must be at least 2, not \(folds)")
     }

@@ -114,9 +114,12 @@ struct SegmentRun {
 
   /// - Throws: `FileError` where the folder holds a run already or cannot be made.
   func refuseExisting() throws {
-    for file in [model, metrics] where FileManager.default.fileExists(atPath: file) {
+    let store = CheckpointStore(folder: path)
+    for file in [model, metrics, store.current, store.previous]
+    where FileManager.default.fileExists(atPath: file) {
       throw FileError(
-        path: path, reason: "already holds a run; choose another --output or remove it")
+        path: path,
+        reason: "already holds a run; choose another --output, remove it, or --resume it")
     }
     var isFolder: ObjCBool = false
     if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
@@ -148,6 +151,19 @@ final class StepLog {
     self.figures = figures
     sums = names.map { _ in 0 }
     csv = "step,\(names.joined(separator: ",")),seconds\n"
+  }
+
+  /// What goes into a checkpoint and comes from one.
+  var state: StepLogState {
+    get {
+      var state = StepLogState()
+      (state.csv, state.sums, state.count) = (csv, sums, count)
+      return state
+    }
+    set {
+      guard newValue.sums.count == names.count else { return }
+      (csv, sums, count) = (newValue.csv, newValue.sums, newValue.count)
+    }
   }
 
   func show(_ report: StepReport) {

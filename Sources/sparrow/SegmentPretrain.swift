@@ -20,10 +20,11 @@ struct SegmentPretrain: ParsableCommand {
         sparrow segment pretrain --images imgs --output runs/front
         sparrow segment pretrain --images imgs --code jumprelu --target-l0 12 --minutes 6 \\
           --output runs/front
+        sparrow segment pretrain --resume runs/front
       """)
 
   @Option(help: "The folder of images: PNG, JPEG or TIFF.", completion: .directory)
-  var images: String
+  var images: String?
   @OptionGroup(title: "Network") var network: SegmentNetworkOptions
   @Flag(help: "Give the decoder the encoder's maps as well; its weights are then kept too.")
   var skips = false
@@ -45,11 +46,15 @@ struct SegmentPretrain: ParsableCommand {
   @Option(
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
-  var output: String
+  var output: String?
+  @OptionGroup(title: "Trust") var checkpoints: CheckpointOptions
 
   func validate() throws {
-    try requirePath(output, "--output")
-    try requirePath(images, "--images")
+    guard checkpoints.run == nil else {
+      return try CheckpointOptions.refuseSettings(besides: ["images"])
+    }
+    try requirePath(required(images, "images"), "--images")
+    try requirePath(required(output, "output"), "--output")
     for (name, value) in [("--alpha", alpha), ("--beta", beta ?? 0), ("--noise", noise)]
     where !(value >= 0 && value.isFinite) {
       throw ValidationError("\(name) must not be negative, and is \(value)")
@@ -63,7 +68,10 @@ struct SegmentPretrain: ParsableCommand {
   }
 
   func run() throws {
-    let folder = SegmentRun(path: output, picture: "reconstructions.png")
+    if let run = checkpoints.run { return try resume(run) }
+    let images = try required(images, "images")
+    let folder = SegmentRun(
+      path: try required(output, "output"), picture: "reconstructions.png")
     try folder.refuseExisting()
     let (unlabelled, failures) = try readImages(images)
     var counter = PercentileCounter(like: unlabelled[0].image)
@@ -94,24 +102,51 @@ struct SegmentPretrain: ParsableCommand {
       target: target.map { TargetL0($0) })
     Console.note("Data: \(counted(unlabelled.count, "unlabelled image"))")
     Console.note("Network: \(shape.summary)\(skips ? ", with skips" : "")")
+    let model = PretrainedDescription(
+      training: configuration, alpha: alpha,
+      corruption: Corruption(maskShare: Float(masked), noise: Float(noise)),
+      normalisation: normalisation, stepsDone: 0, images: normalised.count)
     try device.run(
       Job(
-        configuration: configuration, alpha: alpha,
-        corruption: Corruption(maskShare: Float(masked), noise: Float(noise)), images: normalised,
-        normalisation: normalisation, folder: folder))
+        keeping: SegmentKeeping(
+          settings: PretrainingSettings(model: model, images: absolutePath(images)),
+          content: contentSHA256(of: normalised), folder: folder,
+          session: RunSession(folder: folder.path), interval: checkpoints.interval,
+          verb: "pretrain", resuming: nil), images: normalised))
+    try report(failures)
+  }
+
+  private func resume(_ path: String) throws {
+    let folder = SegmentRun(path: path, picture: "reconstructions.png")
+    let session = RunSession(folder: path)
+    guard let saved = try checkpoints.load(folder, session, as: PretrainingSettings.self) else {
+      return
+    }
+    let settings = saved.description.settings
+    let (unlabelled, failures) = try readImages(images ?? settings.images)
+    let normalised = try unlabelled.map { image in
+      try settings.model.normalisation.check(image.image, path: image.name)
+      return LabelledImage(
+        name: image.name, image: settings.model.normalisation(image.image), labels: nil)
+    }
+    try checkpoints.requireContent(
+      normalised, saved.description.content, images ?? settings.images)
+    try device.run(
+      Job(
+        keeping: SegmentKeeping(
+          settings: settings, content: saved.description.content, folder: folder, session: session,
+          interval: checkpoints.interval, verb: "pretrain", resuming: saved.state),
+        images: normalised))
     try report(failures)
   }
 
   private struct Job: BackendTask {
-    let configuration: ConvolutionalTraining
-    let alpha: Double
-    let corruption: Corruption
+    let keeping: SegmentKeeping<PretrainingSettings>
     let images: [LabelledImage]
-    let normalisation: PercentileNormalisation
-    let folder: SegmentRun
 
     func run<B: Backend>(on backend: B) throws {
-      try Folder.make(folder.path)
+      let (description, folder) = (keeping.settings.model, keeping.folder)
+      let configuration = description.training
       let pixels = Double(
         configuration.cropSize * configuration.cropSize * configuration.network.inputs)
       let side = Double(configuration.cropSize / configuration.network.alignment)
@@ -122,13 +157,17 @@ struct SegmentPretrain: ParsableCommand {
         }
         return [mean(figures[..<half]) / pixels, mean(figures[half...]) / (side * side)]
       }
-      let model = try Pretrainer.train(
-        configuration, alpha: alpha, corruption: corruption, images: images,
-        normalisation: normalisation, on: backend, report: log.show)
+      let model = try keeping.run(log: log, device: backend.name) { state, keeper in
+        try Pretrainer.train(
+          configuration, alpha: description.alpha, corruption: description.corruption,
+          images: images, normalisation: description.normalisation, from: state, keeper: keeper,
+          on: backend, report: log.show)
+      }
       try model.write(to: folder.model)
       try folder.write(log)
       let report = try Pretrainer.evaluate(model, images: images, on: backend)
       try ImageFile.writePNG(report.picture, to: folder.picturePath)
+      keeping.finish()
       try Console.result(
         "Restored: FVU \(significant(report.fvu)), "
           + "L0 \(String(format: "%.1f", report.l0)) of \(configuration.network.latents), "

@@ -21,6 +21,7 @@ struct SegmentTrain: ParsableCommand {
         sparrow segment train --images imgs --labels masks --output runs/cells
         sparrow segment train --images imgs --labels masks --limit 2 --pretrained runs/front \\
           --classes membrane=0,cell=255 --minutes 4 --output runs/cells
+        sparrow segment train --resume runs/cells
         sparrow segment predict --model runs/cells --images new --output out --overlay
       """)
 
@@ -39,17 +40,23 @@ struct SegmentTrain: ParsableCommand {
   @Option(
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
-  var output: String
+  var output: String?
+  @OptionGroup(title: "Trust") var checkpoints: CheckpointOptions
 
   func validate() throws {
-    try requirePath(output, "--output")
+    guard checkpoints.run == nil else {
+      return try CheckpointOptions.refuseSettings(besides: ["images", "labels"])
+    }
+    try data.requireFolders()
+    try requirePath(required(output, "output"), "--output")
     if frozen, pretrained == nil {
       throw ValidationError("--frozen needs a front end to keep: --pretrained")
     }
   }
 
   func run() throws {
-    let folder = SegmentRun(path: output, picture: "training.png")
+    if let run = checkpoints.run { return try resume(run) }
+    let folder = SegmentRun(path: try required(output, "output"), picture: "training.png")
     try folder.refuseExisting()
     let front = try pretrained.map { try PretrainedModel(path: modelPath($0)) }
     let (content, classes) = try data.load(seed: training.seed)
@@ -69,25 +76,58 @@ struct SegmentTrain: ParsableCommand {
     let names = classes.names.joined(separator: ", ")
     Console.note("Data: \(counted(images.count, "labelled image")), classes \(names)")
     Console.note("Network: \(shape.summary), \(front == nil ? "from scratch" : "pretrained")")
-    let job = Job(
-      configuration: configuration, settings: settings, images: images,
-      originals: content.images, normalisation: normalisation, classes: classes, front: front,
-      folder: folder)
-    try device.run(job)
+    let model = SegmenterDescription(
+      training: configuration, segmenting: settings, normalisation: normalisation,
+      classes: classes, stepsDone: 0, images: images.count)
+    let folders = try data.requireFolders()
+    try device.run(
+      Job(
+        keeping: SegmentKeeping(
+          settings: SegmentationSettings(
+            model: model, images: absolutePath(folders.images),
+            labels: absolutePath(folders.labels), limit: data.limit),
+          content: contentSHA256(of: images), folder: folder,
+          session: RunSession(folder: folder.path), interval: checkpoints.interval, verb: "train",
+          resuming: nil), images: images, originals: content.images, front: front))
+    try report(content.failures)
+  }
+
+  private func resume(_ path: String) throws {
+    let folder = SegmentRun(path: path, picture: "training.png")
+    let session = RunSession(folder: path)
+    guard let saved = try checkpoints.load(folder, session, as: SegmentationSettings.self) else {
+      return
+    }
+    let settings = saved.description.settings
+    let (model, imagesPath) = (settings.model, data.images ?? settings.images)
+    let content = try LabelledOptions.load(
+      images: imagesPath, labels: data.labels ?? settings.labels, limit: settings.limit,
+      seed: model.training.seed
+    ) { _ in model.classes }.content
+    let images = try content.images.map { image in
+      try model.normalisation.check(image.image, path: image.name)
+      return LabelledImage(
+        name: image.name, image: model.normalisation(image.image), labels: image.labels)
+    }
+    try checkpoints.requireContent(images, saved.description.content, imagesPath)
+    try device.run(
+      Job(
+        keeping: SegmentKeeping(
+          settings: settings, content: saved.description.content, folder: folder, session: session,
+          interval: checkpoints.interval, verb: "train", resuming: saved.state), images: images,
+        originals: content.images, front: nil))
     try report(content.failures)
   }
 
   private struct Job: BackendTask {
-    let configuration: ConvolutionalTraining
-    let settings: SegmenterTraining
+    let keeping: SegmentKeeping<SegmentationSettings>
     let images, originals: [LabelledImage]
-    let normalisation: PercentileNormalisation
-    let classes: ClassMap
+    /// For the start of a run alone.
     let front: PretrainedModel?
-    let folder: SegmentRun
 
     func run<B: Backend>(on backend: B) throws {
-      try Folder.make(folder.path)
+      let (description, folder) = (keeping.settings.model, keeping.folder)
+      let settings = description.segmenting
       let log = StepLog(["loss", "cross_entropy", "dice"]) { figures in
         let (entropy, dice) = (Double(figures[0]), Double(figures[1]))
         return [
@@ -95,9 +135,12 @@ struct SegmentTrain: ParsableCommand {
             + Double(settings.loss.diceWeight) * dice, entropy, dice,
         ]
       }
-      let model = try SegmenterTrainer.train(
-        configuration, settings, images: images, normalisation: normalisation, classes: classes,
-        pretrained: front, on: backend, report: log.show)
+      let model = try keeping.run(log: log, device: backend.name) { state, keeper in
+        try SegmenterTrainer.train(
+          description.training, settings, images: images,
+          normalisation: description.normalisation, classes: description.classes,
+          pretrained: front, from: state, keeper: keeper, on: backend, report: log.show)
+      }
       try model.write(to: folder.model)
       try folder.write(log)
       let predictor = try SegmentationPredictor(model, on: backend)
@@ -105,7 +148,9 @@ struct SegmentTrain: ParsableCommand {
       try ImageFile.writePNG(
         SegmentationPicture.comparison(
           originals[0].image, truth: originals[0].labels, prediction: prediction,
-          classes: classes, normalisation: normalisation), to: folder.picturePath)
+          classes: description.classes, normalisation: description.normalisation),
+        to: folder.picturePath)
+      keeping.finish()
       try Console.result("Written: \(folder.model), metrics.csv, \(folder.picture)")
     }
   }
@@ -116,9 +161,9 @@ struct LabelledOptions: ParsableArguments {
   @Option(
     help: "The folder of images: PNG, JPEG or TIFF; nnU-Net's imagesTr as it is.",
     completion: .directory)
-  var images: String
+  var images: String?
   @Option(help: "The folder of label images, matched by base name.", completion: .directory)
-  var labels: String
+  var labels: String?
   @Option(
     help: ArgumentHelp(
       "Which values are which class, such as membrane=0,cell=255 or cell=1|2|3.",
@@ -136,8 +181,6 @@ struct LabelledOptions: ParsableArguments {
   var limit: Int?
 
   func validate() throws {
-    try requirePath(images, "--images")
-    try requirePath(labels, "--labels")
     if let limit { try requirePositive(limit, "--limit") }
     if let ignore, !(0...ClassMap.maximumValue).contains(ignore) {
       throw ValidationError("--ignore \(ignore) is not within 0...\(ClassMap.maximumValue)")
@@ -155,9 +198,29 @@ struct LabelledOptions: ParsableArguments {
     }
   }
 
+  /// - Throws: `ValidationError` where one is missing or empty.
+  @discardableResult
+  func requireFolders() throws -> (images: String, labels: String) {
+    let folders = (try required(images, "images"), try required(labels, "labels"))
+    try requirePath(folders.0, "--images")
+    try requirePath(folders.1, "--labels")
+    return folders
+  }
+
   /// Reads the pairs, or as many as `--limit` says.
   func load(
     seed: UInt64, known: ClassMap? = nil
+  ) throws -> (content: LabelledFolder.Content, classes: ClassMap) {
+    let (images, labels) = try requireFolders()
+    return try Self.load(images: images, labels: labels, limit: limit, seed: seed) { folder in
+      try namedClasses() ?? known
+        ?? folder.inferClasses(ignoring: ignore.map { [$0] } ?? [], scribbles: scribbles)
+    }
+  }
+
+  static func load(
+    images: String, labels: String, limit: Int?, seed: UInt64,
+    classes: (LabelledFolder) throws -> ClassMap
   ) throws -> (content: LabelledFolder.Content, classes: ClassMap) {
     var folder = try LabelledFolder(images: images, labels: labels)
     if let limit {
@@ -166,9 +229,7 @@ struct LabelledOptions: ParsableArguments {
       }
       folder = folder.limited(to: limit, seed: seed)
     }
-    let map =
-      try namedClasses() ?? known
-      ?? folder.inferClasses(ignoring: ignore.map { [$0] } ?? [], scribbles: scribbles)
+    let map = try classes(folder)
     let progress = FileProgress("reading images")
     let content = try folder.read(classes: map) { progress.show($0, of: $1) }
     progress.finish()

@@ -1,5 +1,7 @@
 import ArgumentParser
+import Foundation
 import Logging
+import OpenCLRuntime
 
 @main
 struct Sparrow: ParsableCommand {
@@ -34,6 +36,9 @@ struct Sparrow: ParsableCommand {
   static func main() {
     // Warnings go where errors go; standard output belongs to results.
     LoggingSystem.bootstrap { _ in ConsoleLog() }
+    // A limit on the size of files is an error of the call that meets it, as a full disk is.
+    signal(SIGXFSZ, SIG_IGN)
+    FaultInjection.armFromEnvironment()
     do {
       var command = try parseAsRoot()
       try command.run()

@@ -86,6 +86,8 @@ struct SweepCommand: ParsableCommand {
     }
     let folder = SweepFolder(path: output)
     let ledger = try folder.open(configurations, values: values, data: dataset.name)
+    let lock = try RunLock(folder: folder.path)
+    defer { withExtendedLifetime(lock) {} }
     let rows = try device.run(
       Job(dataset: dataset, folder: folder, ledger: ledger, code: code.rawValue))
     if json.isOn { return try Console.result(json: Output(code: code.rawValue, results: rows)) }
@@ -241,15 +243,19 @@ struct SweepFolder {
   }
 
   func states(of ledger: SweepLedger) throws -> [TrainingState] {
-    try ledger.configurations.indices.map {
-      try TrainingState(path: statePath($0, epoch: ledger.epochsDone))
+    try ledger.configurations.enumerated().map { index, configuration in
+      try TrainingState(
+        path: statePath(index, epoch: ledger.epochsDone),
+        layout: configuration.network.parameterLayout)
     }
   }
 
   /// Makes the states of the epoch just done those to continue from.
   func save(_ ledger: SweepLedger, states: [TrainingState]) throws {
     for (index, state) in states.enumerated() {
-      try state.write(to: statePath(index, epoch: ledger.epochsDone))
+      try state.write(
+        to: statePath(index, epoch: ledger.epochsDone),
+        layout: ledger.configurations[index].network.parameterLayout)
     }
     try write(ledger)
     for (index, history) in ledger.histories.enumerated() {

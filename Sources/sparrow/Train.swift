@@ -4,7 +4,11 @@ import Datasets
 import Foundation
 import Imaging
 import Networks
+import OpenCLRuntime
+import ReferenceBackend
 import Training
+
+enum OnDeviceFailure: String, CaseIterable, ExpressibleByArgument { case stop, reference }
 
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -13,8 +17,9 @@ struct Train: ParsableCommand {
       Minimises alpha ||x - xhat||^2 + beta ||z||_0. The defaults are the collapsed autoencoder: \
       dense layers inputs-64-64-64-inputs, ReLU, a sigmoid at the end, Adam. --code makes the \
       code sparse, and --target-l0 holds a number of active latents. The output folder receives \
-      model.safetensors, metrics.csv (epoch, loss, mse, l0, seconds and more) and \
-      reconstructions.png, test images over their reconstructions.
+      model.safetensors, metrics.csv (epoch, loss, mse, l0, seconds and more), \
+      reconstructions.png, test images over their reconstructions, and checkpoint.safetensors. \
+      A run that was cut off, however, goes on with --resume and ends with the same bits.
 
       Examples:
         sparrow train --data glyphs --epochs 10 --output runs/glyphs
@@ -22,25 +27,59 @@ struct Train: ParsableCommand {
         sparrow train --data mnist:mnist --code jumprelu --target-l0 8 --output j8
         sparrow train --data mnist:mnist --latents 1024 --code topk:32 --output d32
         sparrow train --data images:photos --batch 32 --device gpu --output run
+        sparrow train --resume runs/topk
       """)
 
-  @OptionGroup var data: DataOptions
+  @Option(
+    name: .customLong("data"), help: DataOptions.help,
+    completion: .list(["mnist:", "idx:", "images:", "glyphs"]))
+  var data: String?
   @OptionGroup(title: "Network") var network: NetworkOptions
   @OptionGroup(title: "Training") var training: TrainingOptions
   @OptionGroup var device: DeviceOptions
   @Option(
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
-  var output: String
+  var output: String?
+  @OptionGroup(title: "Trust") var checkpoints: CheckpointOptions
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Do one step in so many again, every operation on device and reference, and compare.",
+      discussion: """
+        An operation that differs by more than its rounding bound, or a step that does not come \
+        to the same bits, stops the run and is named. The run's result is not changed by it.
+        """, valueName: "steps"))
+  var verifyEvery: Int?
+  @Option(
+    help: ArgumentHelp(
+      "After an error of the device: stop, or go on from the last checkpoint on the reference.",
+      valueName: "action"))
+  var onDeviceFailure = OnDeviceFailure.stop
 
   func validate() throws {
+    if let verifyEvery { try requirePositive(verifyEvery, "--verify-every") }
+    if let data { _ = try dataSource(data) }
+    if checkpoints.run != nil {
+      return try CheckpointOptions.refuseSettings(
+        besides: ["data", "epochs", "verify-every", "on-device-failure"])
+    }
+    guard data != nil else {
+      throw ValidationError("Missing expected argument '--data <source>'")
+    }
+    guard let output else {
+      throw ValidationError("Missing expected argument '--output <run>'")
+    }
     try requirePath(output, "--output")
   }
 
   func run() throws {
+    if let run = checkpoints.run { return try resume(run) }
+    guard let data, let output else { return }
     let folder = RunFolder(path: output)
     try folder.refuseExistingRun()
-    let dataset = try load(data.source(), seed: training.seed)
+    let source = try dataSource(data)
+    let dataset = try load(source, seed: training.seed)
     Console.note("Data: \(dataset.summary)")
     guard training.batch <= dataset.train.count else {
       throw TrainingError.batchLargerThanSet(batch: training.batch, count: dataset.train.count)
@@ -48,63 +87,128 @@ struct Train: ParsableCommand {
     let shape = try network.configuration(inputs: dataset.train.featureCount)
     let configuration = try training.configuration(
       for: shape, targetL0: network.targetL0, defaultEpochs: shape.isDictionary ? 10 : 50)
-    try device.run(Job(configuration: configuration, dataset: dataset, folder: folder))
+    let description = CheckpointDescription(
+      model: ModelDescription(
+        training: configuration, normalisation: .unit, imageWidth: dataset.train.width,
+        imageHeight: dataset.train.height, imageChannels: dataset.train.channels, epochsDone: 0,
+        data: dataset.name),
+      source: source.absoluteText, content: dataset.contentSHA256, device: "",
+      program: Sparrow.version)
+    try run(
+      TrainJob(
+        description: description, dataset: dataset, folder: folder,
+        session: RunSession(folder: folder.path), interval: checkpoints.interval,
+        verifyEvery: verifyEvery, resuming: nil))
   }
 
-  private struct Job: BackendTask {
-    let configuration: TrainingConfiguration
-    let dataset: Dataset
-    let folder: RunFolder
+  private func resume(_ path: String) throws {
+    let folder = RunFolder(path: path)
+    guard FileManager.default.fileExists(atPath: folder.path) else {
+      throw FileError(path: path, reason: "no such run to resume")
+    }
+    let session = RunSession(folder: folder.path)
+    try session.open()
+    guard let checkpoint = try lastCheckpoint(session.store, folder) else { return }
+    var description = checkpoint.description
+    let done = description.model.epochsDone
+    if let epochs = training.epochs {
+      try extend(&description.model.training, to: epochs, done: done, isWithin: checkpoint.run)
+    }
+    let configuration = description.model.training
+    if done == configuration.epochs, folder.isComplete {
+      return try Console.result(
+        "Finished: \(folder.path) has all of its \(counted(done, "epoch")); nothing is left to do")
+    }
+    let dataset = try load(
+      try dataSource(data ?? description.source), seed: configuration.seed)
+    Console.note("Data: \(dataset.summary)")
+    guard dataset.contentSHA256 == description.content else {
+      throw Problem(
+        "\(data ?? description.source): not the images that the run in \(folder.path) was trained "
+          + "on: their content differs")
+    }
+    Console.note(
+      "Resuming after \(checkpoint.run.progress(of: configuration)), "
+        + "\(duration(checkpoint.run.seconds)) of training")
+    try run(
+      TrainJob(
+        description: description, dataset: dataset, folder: folder, session: session,
+        interval: checkpoints.interval, verifyEvery: verifyEvery, resuming: checkpoint.run))
+  }
 
-    func run<B: Backend>(on backend: B) throws {
-      let trainer = try Trainer(
-        configuration, images: dataset.train, normalisation: .unit, on: backend)
-      try folder.create()
-      Console.note(
-        configuration.summary(
-          parameters: trainer.step.network.arena.layout.parameterCount))
+  /// Nil where the run has ended and left no checkpoint.
+  private func lastCheckpoint(
+    _ store: CheckpointStore, _ folder: RunFolder
+  ) throws -> Checkpoint? {
+    guard store.isEmpty else {
+      let (checkpoint, note) = try store.load(Checkpoint.init(path:))
+      if let note { Console.note("Warning: \(note)") }
+      return checkpoint
+    }
+    if let model = try? ModelFile(path: folder.model).description,
+      model.epochsDone == model.training.epochs
+    {
+      try Console.result(
+        "Finished: \(folder.path) has all of its \(counted(model.epochsDone, "epoch")); "
+          + "nothing is left to do")
+      return nil
+    }
+    throw FileError(path: folder.path, reason: "holds no checkpoint to resume from")
+  }
 
-      let display = TrainingDisplay(epochs: configuration.epochs)
-      var lastSaved = ContinuousClock.now
-      do {
-        try trainer.run { event in
-          display.show(event)
-          if case .warning(let line) = event { Console.note("Warning: \(line)") }
-          guard case .epoch(let metrics) = event else { return }
-          try folder.append(metrics)
-          // A long run that is cut off leaves a model of a minute ago at most.
-          if lastSaved.secondsSince() > 60 {
-            try save(trainer, configuration)
-            lastSaved = .now
-          }
-        }
-      } catch let error as TrainingError {
-        Console.clearLine()
-        if case .diverged = error { try save(trainer, configuration) }
-        throw error
+  private func extend(
+    _ configuration: inout TrainingConfiguration, to epochs: Int, done: Int, isWithin run: RunState
+  ) throws {
+    guard epochs != configuration.epochs else { return }
+    guard !configuration.dependsOnLength else {
+      throw ValidationError(
+        "--epochs \(epochs): what this run does in a step depends on its \(configuration.epochs) "
+          + "epochs (schedule, annealing, balance or target), so that it cannot get others")
+    }
+    guard epochs >= done + (run.stepsIntoEpoch > 0 ? 1 : 0) else {
+      throw ValidationError(
+        "--epochs \(epochs): the run has done \(run.progress(of: configuration))")
+    }
+    configuration.epochs = epochs
+  }
+
+  /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.
+  private func run(_ job: TrainJob) throws {
+    do {
+      try device.run(job)
+    } catch let error as OpenCLError where onDeviceFailure == .reference {
+      let store = job.session.store
+      var next = job
+      if job.session.isOpen, !store.isEmpty {
+        let (checkpoint, note) = try store.load(Checkpoint.init(path:))
+        if let note { Console.note("Warning: \(note)") }
+        next.resuming = checkpoint.run
+        next.description.device = checkpoint.description.device
       }
-      try save(trainer, configuration)
-
-      let evaluator = try Evaluator(
-        trainer.step.network, batchSize: min(256, dataset.test.count))
-      let report = try evaluator.evaluate(dataset.test, normalisation: .unit)
-      try ImageFile.writePNG(
-        reconstructions(of: dataset.test, count: 64, evaluator: evaluator, normalisation: .unit),
-        to: folder.picture)
-      try Console.result(summary(of: report))
-      try Console.result("Written: \(folder.model), metrics.csv, reconstructions.png")
+      let place =
+        next.resuming.map { "after \($0.progress(of: job.configuration))" } ?? "from the start"
+      Console.clearLine()
+      Console.note(
+        "Warning: the device failed: "
+          + "\(error)".appendingToFirstLine("; going on \(place), on the reference"))
+      try next.run(on: ReferenceBackend())
+    } catch let error as OpenCLError where error.isShortageOfMemory {
+      throw Problem("out of device memory: \(error)\(job.advice)")
+    } catch let error as OpenCLError where job.session.isOpen {
+      throw Problem(
+        "the device failed: "
+          + "\(error)".appendingToFirstLine(
+            job.advice + "; --device reference works without OpenCL"))
     }
+  }
+}
 
-    private func save<B: Backend>(
-      _ trainer: Trainer<B>, _ configuration: TrainingConfiguration
-    ) throws {
-      let description = ModelDescription(
-        training: configuration, normalisation: .unit, imageWidth: dataset.train.width,
-        imageHeight: dataset.train.height, imageChannels: dataset.train.channels,
-        epochsDone: trainer.lastGoodEpoch, data: dataset.name)
-      try ModelFile(description: description, parameters: trainer.lastGoodParameters)
-        .write(to: folder.model)
-    }
+extension RunState {
+  /// For example `epoch 4 of 50` or `step 120 of epoch 5 of 50`.
+  func progress(of configuration: TrainingConfiguration) -> String {
+    stepsIntoEpoch > 0
+      ? "step \(stepsIntoEpoch) of epoch \(epochsDone + 1) of \(configuration.epochs)"
+      : "epoch \(epochsDone) of \(configuration.epochs)"
   }
 }
 

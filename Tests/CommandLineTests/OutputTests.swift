@@ -31,7 +31,8 @@ import Testing
     let before = try contents()
     #expect(
       before.keys.sorted() == [
-        "run/metrics.csv", "run/model.safetensors", "run/reconstructions.png",
+        "run/checkpoint.safetensors", "run/metrics.csv", "run/model.safetensors",
+        "run/reconstructions.png",
       ])
     expectFailure(try await train(run), "\(run): already holds a run")
     #expect(try contents() == before)
@@ -97,7 +98,8 @@ import Testing
   @Test func aFullDiskLeavesNoHalfFile() async throws {
     let folder = try TemporaryFolder()
     let run = folder.file("run")
-    expectFailure(try await train(run, through: limited(blocks: 16)), "\(run)/model.safetensors: ")
+    expectFailure(
+      try await train(run, through: limited(blocks: 16)), "\(run)/checkpoint.safetensors: ")
     #expect(folder.names == ["run", "run/metrics.csv"])
     for (verb, name) in [("encode", "codes.npy"), ("reconstruct", "images.png")] {
       let outcome = try await convert(verb, to: folder.file(name), through: limited(blocks: 4))

@@ -20,8 +20,8 @@ import Testing
     #expect(outcome.status == 0)
     #expect(
       folder.names == [
-        "runs", "runs/first", "runs/first/metrics.csv", "runs/first/model.safetensors",
-        "runs/first/reconstructions.png",
+        "runs", "runs/first", "runs/first/checkpoint.safetensors", "runs/first/metrics.csv",
+        "runs/first/model.safetensors", "runs/first/reconstructions.png",
       ])
     #expect(outcome.output.hasPrefix("Test: MSE "))
     #expect(outcome.output.contains("Written: \(run)/model.safetensors"))

@@ -251,8 +251,9 @@ private func evaluate(
     let folder = try TemporaryFolder()
     var states: [TrainingState] = []
     for (index, state) in try first.states().enumerated() {
-      try state.write(to: folder.file("\(index)"))
-      states.append(try TrainingState(path: folder.file("\(index)")))
+      let layout = first.configurations[index].network.parameterLayout
+      try state.write(to: folder.file("\(index)"), layout: layout)
+      states.append(try TrainingState(path: folder.file("\(index)"), layout: layout))
     }
     let second = try sweep()
     try second.restore(states, epochsDone: 2)

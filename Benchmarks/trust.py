@@ -1,0 +1,193 @@
+"""Measures what trust rests on: killed runs that end as ones left alone, what checkpoints cost, and flat memory.
+
+Each section is a function of the table SECTIONS that returns lines of Markdown, and is written into
+Benchmarks/results/trust-<date>.md when it is done; what it measured goes into the .json beside it. Sections that are
+not run again keep what they had on the same day.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from kill_and_resume import kill_and_resume
+from run import ROOT, machine, measured, say
+
+# Name, whether on MNIST, arguments of `sparrow train`.
+KILLED = [
+    ("relu", ["--epochs", "12"]),
+    ("topk:16", ["--code", "topk:16", "--epochs", "10"]),
+    ("jumprelu, target 8", ["--code", "jumprelu", "--target-l0", "8", "--epochs", "10"]),
+    ("hardconcrete, target 8", ["--code", "hardconcrete", "--target-l0", "8", "--epochs", "8"]),
+    ("batchtopk:16", ["--code", "batchtopk:16", "--epochs", "8"]),
+    ("512 latents, topk:16, sparse arithmetic",
+     ["--latents", "512", "--code", "topk:16", "--arithmetic", "sparse", "--epochs", "4"]),
+]
+
+
+def kills(options, results):
+    head = ["## Killed and resumed", "",
+            f"SIGKILL at random moments of `sparrow train` on {options.data_name}, a checkpoint every 0.2 s; compared "
+            "are model.safetensors, and metrics.csv without its times (`python3 Benchmarks/trust.py --only kills`).",
+            "", "| network, code | kills | resumed | runs | identical endings |", "|---|---|---|---|---|"]
+    for name, arguments in KILLED:
+        if options.codes and not name.startswith(tuple(options.codes)):
+            continue
+        say(f"kills: {name}")
+        result = kill_and_resume(
+            options.sparrow, ["--data", options.data, *arguments], options.kills, device=options.device)
+        results[name] = result
+        yield head + [f"| {known} | {each['kills']} | {each['resumed']} | {each['runs']} | "
+                      f"{each['identical']} of {each['runs']} |" for known, each in results.items()]
+
+
+def overhead(options, results):
+    """Pairs of runs with and without checkpoints, alternating: the median of the pairs' ratios."""
+    pairs = results.setdefault("pairs", [])
+    for pair in range(options.pairs):
+        seconds = {}
+        order = ["off", "1e"] if pair % 2 == 0 else ["1e", "off"]
+        for every in order:
+            say(f"overhead: pair {pair + 1}, --checkpoint-every {every}")
+            with tempfile.TemporaryDirectory() as folder:
+                _, seconds[every], _ = measured(
+                    [options.sparrow, "train", "--data", options.data, "--epochs", options.epochs, "--output",
+                     Path(folder) / "run", "--device", options.device, "--checkpoint-every", every])
+        pairs.append([seconds["off"], seconds["1e"]])
+        yield None
+    ratios = [with_ / without for without, with_ in pairs]
+    yield ["## What checkpoints cost", "",
+           f"{options.epochs} epochs of the default network on {options.data_name}, whole process, without and with "
+           "`--checkpoint-every 1e`, alternating (`python3 Benchmarks/trust.py --only overhead`).", "",
+           "| pair | without | with | ratio |", "|---|---|---|---|",
+           *[f"| {i + 1} | {a:.2f} s | {b:.2f} s | {b / a:.4f} |" for i, (a, b) in enumerate(pairs)], "",
+           f"Median ratio {statistics.median(ratios):.4f}, of sums {sum(b for _, b in pairs) / sum(a for a, _ in pairs):.4f}; "
+           f"promised: under 1.02."]
+
+
+def memory(options, results):
+    """Resident memory while epochs go by."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [str(part) for part in
+             [options.sparrow, "train", "--data", options.data, "--epochs", 100, "--output", Path(folder) / "run",
+              "--device", options.device, "--checkpoint-every", "1e"]],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        resident = {}
+        for line in process.stderr:
+            if not line.startswith("epoch "):
+                continue
+            epoch = int(line.split()[1].split("/")[0])
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            fields = dict(part.split(":", 1) for part in status.splitlines() if ":" in part)
+            if "VmRSS" in fields:
+                resident[epoch] = int(fields["VmRSS"].split()[0]) / 1024
+        process.wait()
+    results["resident_mib"] = resident
+    shown = [epoch for epoch in (1, 2, 5, 10, 50, 99) if epoch in resident]
+    yield ["## Resident memory", "",
+           f"100 epochs of the default network on {options.data_name}, a checkpoint after each; resident memory at the "
+           "end of an epoch (`python3 Benchmarks/trust.py --only memory`). The process may be gone before it can be "
+           "asked after epoch 100.", "",
+           "| epoch | " + " | ".join(map(str, shown)) + " |", "|---" * (len(shown) + 1) + "|",
+           "| MiB | " + " | ".join(f"{resident[epoch]:.1f}" for epoch in shown) + " |"]
+
+
+def disk(options, results):
+    """A disk that fills up and one that becomes read-only, as small file systems in memory; needs root."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole, small = Path(folder) / "whole", Path(folder) / "small"
+        small.mkdir()
+        training = ["train", "--data", options.data, "--epochs", 3, "--device", options.device,
+                    "--checkpoint-every", "40steps"]
+
+        def tool(*arguments):
+            done = subprocess.run([str(part) for part in [options.sparrow, *arguments]], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True)
+            return done.returncode, (done.stderr.strip().splitlines() or [""])[-1].replace(folder, "...")
+
+        def mount(*arguments):
+            subprocess.run(["mount", *map(str, arguments)], check=True)
+
+        tool(*training, "--output", whole)
+        # Room for one checkpoint and a half.
+        mount("-t", "tmpfs", "-o", "size=2700k", "tmpfs", small)
+        try:
+            results["full"] = tool(*training, "--output", small / "run")
+            results["full_leaves"] = sorted(path.name for path in (small / "run").iterdir())
+            mount("-o", "remount,ro", small)
+            results["read_only"] = tool("train", "--resume", small / "run", "--device", options.device)
+            mount("-o", "remount,rw,size=20m", small)
+            results["resumed"] = tool("train", "--resume", small / "run", "--device", options.device)
+            results["identical"] = ((small / "run" / "model.safetensors").read_bytes()
+                                    == (whole / "model.safetensors").read_bytes())
+        finally:
+            subprocess.run(["umount", str(small)], check=True)
+    yield ["## Disks", "",
+           "A run on a file system of 2.7 MB, which is then made read-only, and then larger "
+           "(`python3 Benchmarks/trust.py --only disk`, as root).", "",
+           "| | exit status | last line |", "|---|---|---|",
+           *[f"| {what} | {results[key][0]} | `{results[key][1]}` |" for what, key in
+             [("full", "full"), ("read-only, --resume", "read_only"), ("with room, --resume", "resumed")]], "",
+           f"Left on the full disk: {', '.join(results['full_leaves'])}. The run's end is "
+           f"{'the same as' if results['identical'] else 'NOT that of'} one on another disk."]
+
+
+# In the order of the report. A section is a generator: it yields after each measurement, so that what there is is
+# kept, its lines or None where there are none yet; `results` is its own part of the .json.
+SECTIONS = {"kills": kills, "disk": disk, "overhead": overhead, "memory": memory}
+
+
+def write(path, everything):
+    path.with_suffix(".json").write_text(json.dumps(everything, indent=1) + "\n")
+    facts = everything["machine"]
+    lines = [f"# Trust, {path.stem.removeprefix('trust-')}", "",
+             f"Commit {facts['sparrow']}, {facts['cpu']}, {facts['cores']} cores, "
+             f"{'; '.join(facts.get('opencl', []))}.", ""]
+    for name in SECTIONS:
+        lines += everything["sections"].get(name, {}).get("lines", [])
+        lines += [""] if name in everything["sections"] else []
+    path.with_suffix(".md").write_text("\n".join(lines).rstrip() + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=f"mnist:{ROOT / '..' / 'shared' / 'data' / 'mnist'}", help="default: %(default)s")
+    parser.add_argument("--sparrow", type=Path, default=ROOT / ".build" / "release" / "sparrow")
+    parser.add_argument("--device", default="auto", help="default: %(default)s")
+    parser.add_argument("--kills", type=int, default=20, help="of each code (default: %(default)s)")
+    parser.add_argument("--codes", help="only those of the codes, such as relu,topk")
+    parser.add_argument("--pairs", type=int, default=5, help="of runs for the overhead (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=50, help="of a run for the overhead (default: %(default)s)")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="default: %(default)s")
+    parser.add_argument("--output", type=Path, default=ROOT / "Benchmarks" / "results")
+    options = parser.parse_args()
+    options.data_name = options.data.split(":")[0].upper() if options.data.startswith("mnist") else options.data
+    options.codes = options.codes.split(",") if options.codes else None
+    if not os.access(options.sparrow, os.X_OK):
+        parser.error(f"{options.sparrow} is not built; run 'make build'")
+    path = options.output / f"trust-{datetime.date.today().isoformat()}"
+    everything = {"machine": machine(options), "sections": {}}
+    if path.with_suffix(".json").exists():
+        everything["sections"] = json.loads(path.with_suffix(".json").read_text())["sections"]
+    for name in options.only.split(","):
+        if name not in SECTIONS:
+            parser.error(f"--only: '{name}' is none of {', '.join(SECTIONS)}")
+        section = everything["sections"].setdefault(name, {"results": {}})
+        start = time.time()
+        for lines in SECTIONS[name](options, section["results"]):
+            if lines is not None:
+                section["lines"] = lines
+            section["seconds"] = time.time() - start
+            write(path, everything)
+    print(path.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+import Foundation
+import Imaging
+
+/// The checkpoints of a run's folder: the newest as `checkpoint.safetensors`, the one before it as
+/// `checkpoint.previous.safetensors`.
+///
+/// A checkpoint is written beside the others, on a thread of its own, and takes its name when it is
+/// on the disk as a whole. At every moment at least one good checkpoint has one of the two names.
+package final class CheckpointStore: @unchecked Sendable {
+  // Unchecked: what changes is guarded by `lock`.
+  private let folder: String
+  package var current: String { folder + "/checkpoint.safetensors" }
+  package var previous: String { folder + "/checkpoint.previous.safetensors" }
+
+  private let queue = DispatchQueue(label: "checkpoints")
+  private let lock = NSLock()
+  private var failure: (any Error)?
+  private var currentIsDamaged = false
+
+  package init(folder: String) { self.folder = folder }
+
+  // MARK: Writing
+
+  /// Starts writing a checkpoint, after the one before it is written.
+  ///
+  /// - Parameter contents: called on the writing thread.
+  /// - Throws: what went wrong with the one before it.
+  package func write(_ contents: @escaping @Sendable () throws -> Safetensors) throws {
+    try finish()
+    queue.async {
+      do {
+        let isDamaged = self.lock.withLock { self.currentIsDamaged }
+        let file = try AtomicFile(path: self.current)
+        try contents().write(to: file)
+        // A damaged file must not take the place of a good one.
+        try file.commit(keepingOldAs: isDamaged ? nil : self.previous, syncsFolder: true)
+        self.lock.withLock { self.currentIsDamaged = false }
+      } catch {
+        self.lock.withLock { self.failure = error }
+      }
+    }
+  }
+
+  /// - Throws: what went wrong with the last checkpoint, if it is known already.
+  package func check() throws {
+    if let failure = lock.withLock({ failure }) { throw failure }
+  }
+
+  /// Waits until the last checkpoint is on the disk.
+  ///
+  /// - Throws: `FileError` where it could not be written; the one before it is still there.
+  package func finish() throws {
+    queue.sync {}
+    try check()
+  }
+
+  package func removePrevious() { unlink(previous) }
+
+  /// What is written as a whole into a run's folder, by `AtomicFile`.
+  private static let written = [
+    "checkpoint.safetensors", "model.safetensors", "metrics.csv", "reconstructions.png",
+    "training.png",
+  ]
+
+  /// Removes what a killed process left of files that it had not finished.
+  package func removeUnfinished() {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    for name in names where name.hasSuffix(".tmp") {
+      if Self.written.contains(where: { name.hasPrefix(".\($0).") }) { unlink("\(folder)/\(name)") }
+    }
+  }
+
+  // MARK: Reading
+
+  package var isEmpty: Bool {
+    ![current, previous].contains { FileManager.default.fileExists(atPath: $0) }
+  }
+
+  /// The newest checkpoint that can be read.
+  ///
+  /// - Parameter decode: reads the file at a path.
+  /// - Returns: the checkpoint, and where it is not the newest one the reason, as one line.
+  /// - Throws: the newest one's `FileError` where none can be read.
+  package func load<Checkpoint>(
+    _ decode: (String) throws -> Checkpoint
+  ) throws -> (checkpoint: Checkpoint, note: String?) {
+    do {
+      return (try decode(current), nil)
+    } catch let error as FileError {
+      let exists = FileManager.default.fileExists(atPath: current)
+      guard let checkpoint = try? decode(previous) else { throw error }
+      lock.withLock { currentIsDamaged = exists }
+      return (checkpoint, "\(error); the previous checkpoint is good and is taken")
+    }
+  }
+}

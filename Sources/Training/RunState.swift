@@ -1,0 +1,167 @@
+import Datasets
+import Imaging
+import Networks
+
+/// All that a training run carries from one step to the next: with the configuration and the images
+/// it determines the rest of the run to the bit.
+package struct RunState: Sendable {
+  package var epochsDone: Int
+  /// Steps done of the epoch after those.
+  package var stepsIntoEpoch: Int
+  package var training: TrainingState
+  /// The parameters after the last whole epoch, where steps have been done since.
+  package var kept: [Float]?
+  /// ||x - xhat||^2 and ||z||_0 of the images that the epoch has gone through, in its order.
+  package var rowError, rowL0: [Float]
+  /// The epochs done.
+  package var history: [EpochMetrics]
+  /// Of the whole run so far.
+  package var seconds: Double
+  package var secondsIntoEpoch: Double
+}
+
+/// What a step did, for doing it again elsewhere.
+package struct StepRecord: Sendable {
+  /// Counted from 1 over the run, and where that is.
+  package let step, epoch, stepInEpoch: Int
+  /// The images of its batch.
+  package let images: [UInt32]
+  package let before, after: TrainingState
+  package let rowError, rowL0: [Float]
+
+  package init(
+    step: Int, epoch: Int, stepInEpoch: Int, images: [UInt32], before: TrainingState,
+    after: TrainingState, rowError: [Float], rowL0: [Float]
+  ) {
+    (self.step, self.epoch, self.stepInEpoch) = (step, epoch, stepInEpoch)
+    (self.images, self.before, self.after) = (images, before, after)
+    (self.rowError, self.rowL0) = (rowError, rowL0)
+  }
+}
+
+/// What a checkpoint says of its run besides the state.
+package struct CheckpointDescription: Codable, Sendable {
+  /// With the epochs that are done.
+  package var model: ModelDescription
+  /// What `--data` named, with absolute paths.
+  package var source: String
+  /// Of the images: `Dataset.contentSHA256`.
+  package var content: String
+  /// What the run was on last.
+  package var device: String
+  /// The version of Sparrow that wrote it.
+  package var program: String
+  package var stepsIntoEpoch: Int
+  package var stepCount: Int
+  package var seconds: Double
+  package var secondsIntoEpoch: Double
+
+  package init(
+    model: ModelDescription, source: String, content: String, device: String, program: String
+  ) {
+    self.model = model
+    self.source = source
+    self.content = content
+    self.device = device
+    self.program = program
+    (stepsIntoEpoch, stepCount, seconds, secondsIntoEpoch) = (0, 0, 0, 0)
+  }
+}
+
+/// A training run as a `StateFile`: the tensors of `TrainingState`, `kept/...` with the parameters
+/// after the last whole epoch, `row_error` and `row_l0` of the epoch in progress, `history` with a
+/// row for each epoch done.
+package struct Checkpoint: Sendable {
+  package var description: CheckpointDescription
+  package var run: RunState
+
+  package static let format = "checkpoint 1"
+
+  package init(description: CheckpointDescription, run: RunState) {
+    self.description = description
+    self.run = run
+    self.description.model.epochsDone = run.epochsDone
+    self.description.stepsIntoEpoch = run.stepsIntoEpoch
+    self.description.stepCount = run.training.stepCount
+    self.description.seconds = run.seconds
+    self.description.secondsIntoEpoch = run.secondsIntoEpoch
+  }
+
+  package func contents() throws -> Safetensors {
+    let layout = description.model.training.network.parameterLayout
+    var state = run.training
+    if let kept = run.kept { state.tensors.append(("kept", kept)) }
+    var entries = [
+      Safetensors.Entry(
+        name: "history", shape: [run.history.count, EpochMetrics.columns],
+        elements: .f64(run.history.flatMap(\.row)))
+    ]
+    entries += state.entries(layout)
+    if run.stepsIntoEpoch > 0 {
+      entries.append(.init(name: "row_error", shape: [run.rowError.count], values: run.rowError))
+      entries.append(.init(name: "row_l0", shape: [run.rowL0.count], values: run.rowL0))
+    }
+    return try StateFile.contents(
+      format: Self.format, description: description, entries: entries)
+  }
+
+  /// - Throws: `FileError` where the file is damaged or something else.
+  package init(path: String) throws {
+    let file = try StateFile(path: path, format: Self.format, kind: "a checkpoint")
+    description = try file.description(as: CheckpointDescription.self)
+    let training = description.model.training
+    if let problem = training.problem {
+      throw FileError(path: path, reason: "the run's configuration: \(problem)")
+    }
+    guard training.batchSize > 0, training.epochs > 0 else {
+      throw FileError(
+        path: path, reason: "the run's configuration: batch or epochs are not above 0")
+    }
+    guard let history = file["history"], case .f64(let rows) = history.elements,
+      history.shape == [description.model.epochsDone, EpochMetrics.columns],
+      description.stepsIntoEpoch >= 0
+    else { throw FileError(path: path, reason: "no fitting history of the run") }
+    var state = try TrainingState(
+      stepCount: description.stepCount, file.entries.filter { $0.name != "history" },
+      layout: training.network.parameterLayout, path: path)
+    func take(_ name: String) -> [Float]? {
+      guard let index = state.tensors.firstIndex(where: { $0.name == name }) else { return nil }
+      return state.tensors.remove(at: index).values
+    }
+    let (kept, rowError, rowL0) = (take("kept"), take("row_error"), take("row_l0"))
+    run = RunState(
+      epochsDone: description.model.epochsDone, stepsIntoEpoch: description.stepsIntoEpoch,
+      training: state, kept: kept, rowError: rowError ?? [], rowL0: rowL0 ?? [],
+      history: (0..<description.model.epochsDone).map { epoch in
+        EpochMetrics(
+          epoch: epoch + 1,
+          row: rows[epoch * EpochMetrics.columns..<(epoch + 1) * EpochMetrics.columns])
+      }, seconds: description.seconds, secondsIntoEpoch: description.secondsIntoEpoch)
+  }
+}
+
+extension EpochMetrics {
+  /// Loss, reconstruction, beta, mse, l0, dead latents or -1, seconds, samples a second.
+  static let columns = 8
+
+  fileprivate var row: [Double] {
+    [loss, reconstruction, beta, mse, l0, Double(dead ?? -1), seconds, samplesPerSecond]
+  }
+
+  fileprivate init(epoch: Int, row: ArraySlice<Double>) {
+    let row = Array(row)
+    self.init(
+      epoch: epoch, loss: row[0], reconstruction: row[1], beta: row[2], mse: row[3], l0: row[4],
+      dead: Int(exactly: row[5]).flatMap { $0 < 0 ? nil : $0 }, seconds: row[6],
+      samplesPerSecond: row[7])
+  }
+}
+
+extension TrainingConfiguration {
+  /// Whether what a step does depends on how many epochs there will be, so that a run of so many
+  /// cannot become one of more.
+  package var dependsOnLength: Bool {
+    schedule.kind != .constant || annealing != nil || balance != nil
+      || (targetL0 != nil && network.code.hasPenalty)
+  }
+}

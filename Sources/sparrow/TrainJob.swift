@@ -1,0 +1,181 @@
+import ArgumentParser
+import Compute
+import Datasets
+import Foundation
+import Imaging
+import OpenCLBackend
+import OpenCLRuntime
+import ReferenceBackend
+import Training
+
+/// One run of training on a backend: from its start or from a checkpoint to the files it leaves.
+struct TrainJob: BackendTask {
+  var description: CheckpointDescription
+  let dataset: Dataset
+  let folder: RunFolder
+  let session: RunSession
+  let interval: CheckpointInterval?
+  let verifyEvery: Int?
+  /// Where the run goes on; from its start when nil.
+  var resuming: RunState?
+
+  var configuration: TrainingConfiguration { description.model.training }
+
+  /// How to go on, for the end of a message.
+  var advice: String {
+    session.store.isEmpty
+      ? "" : "; 'sparrow train --resume \(folder.path)' goes on from the last checkpoint"
+  }
+
+  func run<B: Backend>(on backend: B) throws {
+    let trainer: Trainer<B>
+    do {
+      trainer = try Trainer(configuration, images: dataset.train, normalisation: .unit, on: backend)
+    } catch let error as OpenCLError {
+      throw advised(error, on: backend)
+    }
+    let keeper = try prepare(trainer)
+    StopSignals.listen()
+    defer { StopSignals.stopListening() }
+    do {
+      try train(trainer, keeper)
+    } catch let interruption as RunInterrupted {
+      Console.clearLine()
+      if trainer.lastGoodEpoch > 0 { try save(trainer) }
+      Console.note(
+        "Stopped by \(StopSignals.name(interruption.signal))\(place(of: trainer))"
+          + "\(advice.isEmpty ? "" : ". Saved\(advice)")")
+      throw ExitCode(128 + interruption.signal)
+    } catch let error as OpenCLError {
+      Console.clearLine()
+      // The device's memory is as it was between two steps, if no command before has failed.
+      if let state = trainer.stateAfterFailure() {
+        try? keeper.save(state)
+        try? keeper.finish()
+      }
+      throw advised(error, on: backend)
+    } catch let error as TrainingError {
+      Console.clearLine()
+      if case .diverged = error { try save(trainer) }
+      if case .mismatch = error { throw Problem("\(error)\(advice)") }
+      throw error
+    } catch let error as FileError {
+      Console.clearLine()
+      throw Problem("\(error)\(advice)")
+    }
+    StopSignals.stopListening()
+    try finish(trainer)
+  }
+
+  private func place<B: Backend>(of trainer: Trainer<B>) -> String {
+    trainer.stepsIntoEpoch > 0
+      ? " after step \(trainer.stepsIntoEpoch) of epoch \(trainer.lastGoodEpoch + 1)"
+      : " after epoch \(trainer.lastGoodEpoch)"
+  }
+
+  /// Takes the folder, and brings trainer and folder to where the run goes on.
+  private func prepare<B: Backend>(_ trainer: Trainer<B>) throws -> RunKeeper<RunState> {
+    if !session.isOpen {
+      try folder.create()
+      try session.open()
+      // Another process may have been there in between.
+      try folder.refuseExistingRun()
+    } else {
+      try folder.write(resuming?.history ?? [])
+    }
+    if let resuming {
+      try trainer.restore(resuming)
+      let before = description.device
+      if !before.isEmpty, before != trainer.step.backend.name {
+        Console.note(
+          "Note: the run was on \(before) and goes on on \(trainer.step.backend.name): its result "
+            + "is neither's to the bit")
+      }
+    }
+    Console.note(
+      configuration.summary(parameters: trainer.step.network.arena.layout.parameterCount))
+    var description = description
+    description.device = trainer.step.backend.name
+    let saved = description
+    return RunKeeper(
+      store: session.store, interval: interval, requestedStop: { StopSignals.signal },
+      contents: { try Checkpoint(description: saved, run: $0).contents() })
+  }
+
+  private func train<B: Backend>(_ trainer: Trainer<B>, _ keeper: RunKeeper<RunState>) throws {
+    let verifier = StepVerifier(
+      configuration, images: dataset.train, normalisation: .unit, device: trainer.step.backend,
+      oracle: ReferenceBackend())
+    if verifyEvery != nil, trainer.step.backend is ReferenceBackend {
+      Console.note("Note: --verify-every compares with the reference, which this run is on")
+    } else if let verifyEvery {
+      trainer.verificationInterval = verifyEvery
+      trainer.verify = verifier.verify
+    }
+    let display = TrainingDisplay(epochs: configuration.epochs, done: trainer.lastGoodEpoch)
+    var lastSaved = ContinuousClock.now
+    try trainer.run(keeper: keeper) { event in
+      display.show(event)
+      if case .warning(let line) = event { Console.note("Warning: \(line)") }
+      guard case .epoch(let metrics) = event else { return }
+      try folder.append(metrics)
+      // A long run that is cut off leaves a model of a minute ago at most.
+      if lastSaved.secondsSince() > 60 {
+        try save(trainer)
+        lastSaved = .now
+      }
+    }
+    if verifier.steps > 0 {
+      Console.note(
+        "Verified: \(counted(verifier.steps, "step")) done again on the reference, all within "
+          + "their bounds, of which \(verifier.worst.operation) came to "
+          + "\(significant(100 * verifier.worst.ratio, 2)) %")
+    }
+  }
+
+  /// Writes the results of a run that is done.
+  private func finish<B: Backend>(_ trainer: Trainer<B>) throws {
+    try save(trainer)
+    let evaluator = try Evaluator(
+      trainer.step.network, batchSize: min(256, dataset.test.count))
+    let report = try evaluator.evaluate(dataset.test, normalisation: .unit)
+    try ImageFile.writePNG(
+      reconstructions(of: dataset.test, count: 64, evaluator: evaluator, normalisation: .unit),
+      to: folder.picture)
+    session.store.removePrevious()
+    try Console.result(summary(of: report))
+    try Console.result("Written: \(folder.model), metrics.csv, reconstructions.png")
+  }
+
+  private func save<B: Backend>(_ trainer: Trainer<B>) throws {
+    var model = description.model
+    model.epochsDone = trainer.lastGoodEpoch
+    try ModelFile(description: model, parameters: trainer.lastGoodParameters)
+      .write(to: folder.model)
+  }
+
+  /// The error, and where memory was short what would fit.
+  private func advised(_ error: OpenCLError, on backend: some Backend) -> OpenCLError {
+    guard error.isShortageOfMemory else { return error }
+    return OpenCLError(
+      call: error.call, code: error.code, detail: (error.detail ?? "") + memoryAdvice(on: backend))
+  }
+
+  /// What would fit in the device's memory, for the end of a message.
+  private func memoryAdvice(on backend: some Backend) -> String {
+    guard let device = (backend as? OpenCLBackend)?.device else { return "" }
+    let memory = TrainingMemory(configuration, images: dataset.train.count)
+    func size(_ bytes: Int) -> String { "\(bytes >> 20) MiB" }
+    let batch = configuration.batchSize
+    // A tenth is left for what single operations take.
+    let fitting = memory.largestBatch(
+      memory: Int(clamping: device.globalMemory / 10 * 9),
+      largestBuffer: Int(clamping: device.maximumAllocation))
+    guard fitting > 0 else {
+      return "; images, parameters and moments alone take \(size(memory.fixed)), so that not even "
+        + "--batch 1 fits"
+    }
+    return "; with --batch \(batch) the run takes \(size(memory.total(batch: batch)))"
+      + (fitting < batch ? "; --batch \(fitting) would fit" : "; try a smaller --batch")
+  }
+}

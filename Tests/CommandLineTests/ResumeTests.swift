@@ -1,0 +1,369 @@
+import Foundation
+import Testing
+
+/// Commands around the tool, for `Tool.run(through:)`: they wait for the run's checkpoint, then do
+/// something to the process.
+private enum Wrapper {
+  /// - Parameter commands: shell commands, in which `$p` is the process.
+  static func afterCheckpoint(of run: String, _ commands: String) -> [String] {
+    let script = """
+      "$@" & p=$!
+      while kill -0 $p 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do sleep 0.005; done
+      \(commands)
+      (sleep 60; kill -KILL $p 2>/dev/null) >/dev/null 2>&1 &
+      w=$!
+      wait $p
+      status=$?
+      kill $w
+      exit $status
+      """
+    return ["/bin/sh", "-c", script, "sh"]
+  }
+
+  static func signal(_ name: String, to run: String, after seconds: Double = 0) -> [String] {
+    afterCheckpoint(of: run, "sleep \(seconds); kill -\(name) $p")
+  }
+
+  /// Files of at most so many blocks of 512 bytes.
+  static func fileSizeLimit(blocks: Int) -> [String] {
+    ["/bin/sh", "-c", "ulimit -f \(blocks); exec \"$@\"", "sh"]
+  }
+}
+
+/// The columns of `metrics.csv` but for the times.
+private func figures(_ run: String) throws -> [[Substring]] {
+  try text(of: run + "/metrics.csv").split(separator: "\n").map { line in
+    let cells = line.split(separator: ",", omittingEmptySubsequences: false)
+    return Array(cells[0..<4] + cells[6...])
+  }
+}
+
+private func expectSameEnd(
+  _ run: String, as whole: String, sourceLocation: SourceLocation = #_sourceLocation
+) throws {
+  #expect(
+    try fingerprint(of: run + "/model.safetensors")
+      == fingerprint(of: whole + "/model.safetensors"), sourceLocation: sourceLocation)
+  #expect(try figures(run) == figures(whole), sourceLocation: sourceLocation)
+}
+
+@Suite struct ResumeTests {
+  private func arguments(_ run: String, epochs: Int = 60, _ more: [String] = []) -> [String] {
+    [
+      "train", "--data", "glyphs:300", "--epochs", "\(epochs)", "--batch", "32", "--seed", "5",
+      "--output", run, "--checkpoint-every", "3steps", "--device", "reference",
+    ] + more
+  }
+
+  private func resume(_ run: String, _ more: String...) async throws -> Tool.Outcome {
+    try await Tool.run(["train", "--resume", run, "--device", "reference"] + more)
+  }
+
+  /// Killed at moments of the kernel's choosing, again and again, and gone on with.
+  @Test(
+    arguments: [
+      ["--code", "relu"], ["--code", "jumprelu", "--target-l0", "8"],
+      ["--latents", "100", "--code", "topk:4", "--arithmetic", "sparse"],
+    ])
+  func killedRunsEndWithTheSameBits(more: [String]) async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    let outcome = try await Tool.run(arguments(whole, epochs: 12, more))
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    var kills = 0
+    for attempt in 0..<4 {
+      let wrapper = Wrapper.signal("KILL", to: run, after: 0.13 * Double(attempt))
+      let killed = try await Tool.run(
+        kills == 0
+          ? arguments(run, epochs: 12, more)
+          : ["train", "--resume", run, "--device", "reference", "--checkpoint-every", "3steps"],
+        through: wrapper)
+      if killed.status == 137 { kills += 1 }
+    }
+    #expect(kills >= 2)
+    let last = try await resume(run)
+    #expect(last.status == 0, "\(last.errors)")
+    try expectSameEnd(run, as: whole)
+    #expect(
+      folder.names.filter { $0.hasPrefix("run/") } == [
+        "run/checkpoint.safetensors", "run/metrics.csv", "run/model.safetensors",
+        "run/reconstructions.png",
+      ])
+  }
+
+  @Test(arguments: [("INT", 130), ("TERM", 143)])
+  func aSignalSavesAndStops(name: String, status: Int) async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    let first = try await Tool.run(arguments(whole, epochs: 40))
+    try #require(first.status == 0, "\(first.errors)")
+    // No checkpoint before the signal but the one that the wrapper waits for.
+    let stopped = try await Tool.run(
+      arguments(run, epochs: 40), through: Wrapper.signal(name, to: run))
+    #expect(stopped.status == Int32(status))
+    #expect(stopped.output == "")
+    let line = stopped.errorLines.last ?? ""
+    #expect(line.hasPrefix("Stopped by SIG\(name) after "), "\(line)")
+    #expect(line.hasSuffix("'sparrow train --resume \(run)' goes on from the last checkpoint"))
+    #expect(!folder.names.contains("run/run.lock"))
+    let last = try await resume(run)
+    #expect(last.status == 0, "\(last.errors)")
+    #expect(last.errorLines.contains { $0.hasPrefix("Resuming after ") })
+    try expectSameEnd(run, as: whole)
+  }
+
+  /// Signals come faster than steps of 300 images of a wide network end.
+  @Test func aSecondSignalStopsAtOnce() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let outcome = try await Tool.run(
+      [
+        "train", "--data", "glyphs:300", "--epochs", "1000", "--batch", "300", "--layers",
+        "784-3000-64-3000-784", "--output", run, "--checkpoint-every", "1e", "--device",
+        "reference",
+      ],
+      through: Wrapper.afterCheckpoint(
+        of: run, "sleep 0.3; kill -INT $p; sleep 0.05; kill -INT $p; sleep 0.01"))
+    #expect(outcome.status == 130)
+  }
+
+  @Test func aFinishedRunSaysSo() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let first = try await Tool.run(arguments(run, epochs: 2))
+    try #require(first.status == 0, "\(first.errors)")
+    let model = try fingerprint(of: run + "/model.safetensors")
+    let again = try await resume(run)
+    #expect(again.status == 0)
+    #expect(again.output == "Finished: \(run) has all of its 2 epochs; nothing is left to do\n")
+    // Without its checkpoint as well: the model says how far it is.
+    unlink(run + "/checkpoint.safetensors")
+    #expect(try await resume(run).output.hasPrefix("Finished: "))
+    #expect(try fingerprint(of: run + "/model.safetensors") == model)
+  }
+
+  @Test func aLongerRunFollowsFromAShorterOne() async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    for (path, epochs) in [(whole, 5), (run, 3)] {
+      let outcome = try await Tool.run(arguments(path, epochs: epochs))
+      try #require(outcome.status == 0, "\(outcome.errors)")
+    }
+    let longer = try await resume(run, "--epochs", "5")
+    #expect(longer.status == 0, "\(longer.errors)")
+    try expectSameEnd(run, as: whole)
+    expectFailure(try await resume(run, "--epochs", "4"), status: 64, "--epochs 4", "has done")
+    let other = folder.file("other")
+    let topK = try await Tool.run(arguments(other, epochs: 2, ["--code", "topk:4"]))
+    try #require(topK.status == 0, "\(topK.errors)")
+    expectFailure(
+      try await resume(other, "--epochs", "5"), status: 64, "--epochs 5", "depends on its 2 epochs")
+  }
+
+  @Test func badResumes() async throws {
+    let folder = try TemporaryFolder()
+    expectFailure(
+      try await resume(folder.file("absent")), "\(folder.file("absent")): no such run to resume")
+    expectFailure(
+      try await resume(folder.path), "\(folder.path): holds no checkpoint to resume from")
+    expectFailure(try await resume(""), status: 64, "--resume needs a path")
+    for flag in [["--batch", "7"], ["--code=topk:3"], ["--output", "x"], ["--seed", "0"]] {
+      let outcome = try await Tool.run(["train", "--resume", folder.path] + flag)
+      expectFailure(
+        outcome, status: 64, "leave out \(flag[0].prefix { $0 != "=" })")
+    }
+    expectFailure(
+      try await Tool.run("train", "--data", "glyphs", "--output", "x", "--checkpoint-every", "5"),
+      status: 64, "--checkpoint-every", "30s, 5m or 1h")
+    expectFailure(
+      try await Tool.run("train", "--output", "x"), status: 64,
+      "Missing expected argument '--data <source>'")
+  }
+
+  @Test func dataThatHasChangedIsAnError() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let images = try folder.write(idx([40, 6, 5]), to: "images")
+    let first = try await Tool.onReference(
+      "train", "--data", "idx:\(images)", "--batch", "8", "--epochs", "2", "--output", run)
+    try #require(first.status == 0, "\(first.errors)")
+    unlink(run + "/reconstructions.png")
+    _ = try folder.write(Array(idx([40, 6, 5]).dropLast()) + [1], to: "images")
+    expectFailure(try await resume(run), "idx:\(images): not the images that the run in \(run)")
+    // Data may move, if it stays what it was.
+    unlink(images)
+    expectFailure(try await resume(run), images)
+    let moved = try folder.write(idx([40, 6, 5]), to: "moved")
+    let last = try await resume(run, "--data", "idx:\(moved)")
+    #expect(last.status == 0, "\(last.errors)")
+    #expect(folder.names.contains("run/reconstructions.png"))
+  }
+
+  @Test func aDamagedCheckpointIsReportedAndThePreviousTaken() async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    let first = try await Tool.run(arguments(whole, epochs: 12))
+    try #require(first.status == 0, "\(first.errors)")
+    let stopped = try await Tool.run(
+      arguments(run, epochs: 12), through: Wrapper.signal("KILL", to: run, after: 0.1))
+    try #require(stopped.status == 137, "\(stopped.errors)")
+    let path = run + "/checkpoint.safetensors"
+    var bytes = try bytes(of: path)
+    bytes[bytes.count / 2] ^= 4
+    _ = try folder.write(bytes, to: "run/checkpoint.safetensors")
+    let last = try await resume(run)
+    #expect(last.status == 0, "\(last.errors)")
+    #expect(
+      last.errorLines.contains {
+        $0
+          == "Warning: \(path): damaged: the checksum differs; the previous checkpoint is good and "
+          + "is taken"
+      }, "\(last.errors)")
+    try expectSameEnd(run, as: whole)
+  }
+
+  /// The lock dies with the process that holds it.
+  @Test func aSecondProcessIsRefused() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let tool = try Tool.path
+    let outcome = try await Tool.run(
+      arguments(run, epochs: 100_000),
+      through: Wrapper.afterCheckpoint(
+        of: run,
+        "\"\(tool)\" train --resume \"\(run)\" --device reference; echo status $?; kill -KILL $p"))
+    #expect(outcome.status == 137)
+    #expect(outcome.output == "status 1\n")
+    #expect(
+      outcome.errorLines.contains {
+        $0.hasPrefix("Error: \(run): another process (") && $0.hasSuffix(") is writing this run")
+      }, "\(outcome.errors)")
+    #expect(folder.names.contains("run/run.lock"))
+    let next = try await Tool.run(
+      ["train", "--resume", run, "--device", "reference"],
+      through: Wrapper.signal("INT", to: run, after: 0.7))
+    #expect(next.status == 130, "\(next.errors)")
+  }
+
+  /// A checkpoint of this network is 1.3 MB, one in mid-epoch 1.7 MB, its model 0.4 MB.
+  @Test func aFullDiskLeavesThePreviousCheckpoint() async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    for path in [whole, run] {
+      let outcome = try await Tool.run(
+        arguments(path, epochs: 3) + (path == run ? ["--checkpoint-every", "1e"] : []),
+        through: path == run ? Wrapper.signal("KILL", to: run) : [])
+      try #require([0, 137].contains(outcome.status), "\(outcome.errors)")
+    }
+    let before = try fingerprint(of: run + "/checkpoint.safetensors")
+    let full = try await Tool.run(
+      ["train", "--resume", run, "--device", "reference", "--checkpoint-every", "2steps"],
+      through: Wrapper.fileSizeLimit(blocks: 2000))
+    #expect(full.status == 1)
+    let line = full.errorLines.last ?? ""
+    #expect(line.hasPrefix("Error: \(run)/checkpoint.safetensors: cannot write: File too large"))
+    #expect(line.hasSuffix("'sparrow train --resume \(run)' goes on from the last checkpoint"))
+    #expect(try fingerprint(of: run + "/checkpoint.safetensors") == before)
+    #expect(!folder.names.contains { $0.hasSuffix(".tmp") })
+    let last = try await resume(run)
+    #expect(last.status == 0, "\(last.errors)")
+    try expectSameEnd(run, as: whole)
+  }
+
+  @Test func aFolderThatVanishesIsAnError() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let outcome = try await Tool.run(
+      arguments(run, epochs: 100_000),
+      through: Wrapper.afterCheckpoint(of: run, "mv \(run) \(run)x"))
+    #expect(outcome.status == 1)
+    #expect(outcome.errorLines.last?.contains("No such file or directory") == true)
+    #expect(folder.names.contains("runx/checkpoint.safetensors"))
+  }
+}
+
+@Suite struct DeviceFailureTests {
+  private func train(
+    _ run: String, failing call: Int, _ more: String..., code: Int = -5
+  ) async throws -> Tool.Outcome {
+    try await Tool.run(
+      [
+        "train", "--data", "glyphs:300", "--epochs", "30", "--batch", "32", "--output", run,
+        "--checkpoint-every", "1e",
+      ] + more, environment: ["SPARROW_FAIL_CALL": "\(call):\(code)"])
+  }
+
+  @Test func anErrorOfTheDeviceStopsAndLeavesACheckpoint() async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    let good = try await train(whole, failing: 1_000_000_000)
+    guard good.isOnDevice else { return }
+    let outcome = try await train(run, failing: 9000)
+    #expect(outcome.status == 1)
+    let line = outcome.errorLines.last ?? ""
+    #expect(line.hasPrefix("Error: the device failed: cl"), "\(line)")
+    #expect(line.contains("CL_OUT_OF_RESOURCES (-5)"), "\(line)")
+    #expect(line.contains("'sparrow train --resume \(run)' goes on from the last checkpoint"))
+    #expect(line.hasSuffix("--device reference works without OpenCL"))
+    let last = try await Tool.run("train", "--resume", run)
+    #expect(last.status == 0, "\(last.errors)")
+    try expectSameEnd(run, as: whole)
+  }
+
+  @Test func theReferenceGoesOnWhereItIsWished() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let outcome = try await train(run, failing: 9000, "--on-device-failure", "reference")
+    guard outcome.isOnDevice else { return }
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(
+      outcome.errorLines.contains {
+        $0.hasPrefix("Warning: the device failed: cl") && $0.contains("; going on after ")
+          && $0.hasSuffix(", on the reference")
+      }, "\(outcome.errors)")
+    #expect(outcome.errorLines.contains { $0.contains("its result is neither's to the bit") })
+    #expect(try figures(run).count == 31)
+    // From the start, where nothing was saved yet.
+    let early = try await train(
+      folder.file("early"), failing: 300, "--on-device-failure", "reference")
+    #expect(early.status == 0, "\(early.errors)")
+    #expect(
+      early.errorLines.contains { $0.contains("; going on from the start, on the reference") })
+    #expect(try figures(folder.file("early")).count == 31)
+  }
+
+  /// The batch that is proposed does fit.
+  @Test func aBatchThatWouldFitIsNamed() async throws {
+    let folder = try TemporaryFolder()
+    func train(_ batch: Int) async throws -> Tool.Outcome {
+      try await Tool.run(
+        "train", "--data", "glyphs:12000", "--epochs", "1", "--batch", "\(batch)", "--layers",
+        "784-8000-8-16-784", "--output", folder.file("run"), "--device", "0:0",
+        environment: ["POCL_MEMORY_LIMIT": "1"])
+    }
+    let outcome = try await train(9000)
+    guard outcome.isOnPoCL else { return }
+    expectFailure(
+      outcome, "out of device memory", "asked for 274.7 MiB", "allows 256.0 MiB", "would fit")
+    let line = outcome.errorLines.last ?? ""
+    let number = line.components(separatedBy: "--batch ").dropFirst(2).first?.prefix { $0.isNumber }
+    let batch = try #require(number.flatMap { Int($0) }, "\(line)")
+    #expect(batch > 7000 && batch < 9000)
+    let fitting = try await train(batch)
+    #expect(fitting.status == 0, "\(batch): \(fitting.errors)")
+    let large = try await train(batch * 13 / 10)
+    #expect(large.status == 1, "\(batch * 13 / 10) fits as well")
+  }
+
+  @Test func verifiedStepsAreCounted() async throws {
+    let folder = try TemporaryFolder()
+    let outcome = try await train(
+      folder.file("run"), failing: 1_000_000_000, "--epochs", "2", "--verify-every", "7")
+    guard outcome.isOnDevice else { return }
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(
+      outcome.errorLines.contains {
+        $0.hasPrefix("Verified: 2 steps done again on the reference, all within their bounds")
+      }, "\(outcome.errors)")
+  }
+}

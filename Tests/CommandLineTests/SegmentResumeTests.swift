@@ -1,0 +1,120 @@
+import Foundation
+import Testing
+
+/// `sparrow segment pretrain` and `train`, killed or stopped and gone on with.
+@Suite struct SegmentResumeTests {
+  private func draw(_ folder: TemporaryFolder) async throws {
+    let outcome = try await Tool.run(
+      "segment", "draw", "--count", "2", "--size", "64", "--seed", "3", "--output",
+      folder.file("cells"))
+    try #require(outcome.status == 0, "\(outcome.errors)")
+  }
+
+  private func arguments(_ verb: String, _ folder: TemporaryFolder, _ run: String) -> [String] {
+    [
+      "segment", verb, "--images", folder.file("cells/images"), "--output", folder.file(run),
+      "--preset", "small", "--crop", "32", "--batch", "2", "--steps", "25", "--device",
+      "reference", "--checkpoint-every", "2steps",
+    ]
+      + (verb == "train"
+        ? ["--labels", folder.file("cells/labels")]
+        : ["--code", "jumprelu", "--target-l0", "4"])
+  }
+
+  private func figures(_ run: String) throws -> [[Substring]] {
+    try text(of: run + "/metrics.csv").split(separator: "\n").map {
+      Array($0.split(separator: ",").dropLast())
+    }
+  }
+
+  @Test(arguments: ["pretrain", "train"])
+  func interruptedRunsEndWithTheSameBits(verb: String) async throws {
+    let folder = try TemporaryFolder()
+    try await draw(folder)
+    let whole = try await Tool.run(arguments(verb, folder, "whole"))
+    try #require(whole.status == 0, "\(whole.errors)")
+    let run = folder.file("run")
+    let resume = ["segment", verb, "--resume", run, "--device", "reference"]
+    func wrapper(_ signal: String, _ seconds: Double) -> [String] {
+      let script = """
+        "$@" & p=$!
+        while kill -0 $p 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do
+          sleep 0.005
+        done
+        sleep \(seconds); kill -\(signal) $p; wait $p
+        """
+      return ["/bin/sh", "-c", script, "sh"]
+    }
+    let killed = try await Tool.run(
+      arguments(verb, folder, "run"), through: wrapper("KILL", 0.05))
+    #expect(killed.status == 137, "\(killed.errors)")
+    let stopped = try await Tool.run(resume, through: wrapper("INT", 0.25))
+    if stopped.status != 0 {
+      #expect(stopped.status == 130, "\(stopped.errors)")
+      let line = stopped.errorLines.last ?? ""
+      #expect(line.hasPrefix("Stopped by SIGINT after step "), "\(line)")
+      #expect(line.contains("'sparrow segment \(verb) --resume \(run)' goes on"), "\(line)")
+    }
+    let last = try await Tool.run(resume)
+    #expect(last.status == 0, "\(last.errors)")
+    #expect(
+      try fingerprint(of: run + "/model.safetensors")
+        == fingerprint(of: folder.file("whole/model.safetensors")))
+    #expect(try figures(run) == figures(folder.file("whole")))
+    #expect(!folder.names.contains("run/checkpoint.previous.safetensors"))
+    let again = try await Tool.run(resume)
+    #expect(again.output == "Finished: \(run) has all of its steps; nothing is left to do\n")
+  }
+
+  @Test func badResumes() async throws {
+    let folder = try TemporaryFolder()
+    for verb in ["pretrain", "train"] {
+      expectFailure(
+        try await Tool.onReference("segment", verb, "--resume", folder.file("absent")),
+        "no such run to resume")
+      expectFailure(
+        try await Tool.onReference("segment", verb, "--resume", folder.path),
+        "holds no checkpoint to resume from")
+      expectFailure(
+        try await Tool.onReference("segment", verb, "--resume", folder.path, "--batch", "3"),
+        status: 64, "leave out --batch")
+      expectFailure(
+        try await Tool.onReference("segment", verb, "--output", folder.path), status: 64,
+        "Missing expected argument '--images <images>'")
+    }
+    // A run of another kind.
+    let run = folder.file("run")
+    let outcome = try await Tool.onReference(
+      "train", "--data", "glyphs:100", "--batch", "50", "--epochs", "1", "--output", run)
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    unlink(run + "/metrics.csv")
+    expectFailure(
+      try await Tool.onReference("segment", "train", "--resume", run),
+      "\(run)/checkpoint.safetensors: of the format \"checkpoint 1\", not a checkpoint of a")
+  }
+
+  @Test func imagesThatHaveChangedAreAnError() async throws {
+    let folder = try TemporaryFolder()
+    try await draw(folder)
+    let outcome = try await Tool.run(arguments("pretrain", folder, "run") + ["--steps", "3"])
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    unlink(folder.file("run/reconstructions.png"))
+    let other = try await Tool.run(
+      "segment", "draw", "--count", "2", "--size", "64", "--seed", "4", "--output",
+      folder.file("others"))
+    try #require(other.status == 0, "\(other.errors)")
+    expectFailureOfContent(
+      try await Tool.onReference(
+        "segment", "pretrain", "--resume", folder.file("run"), "--images",
+        folder.file("others/images")))
+    let last = try await Tool.onReference("segment", "pretrain", "--resume", folder.file("run"))
+    #expect(last.status == 0, "\(last.errors)")
+  }
+
+  private func expectFailureOfContent(_ outcome: Tool.Outcome) {
+    #expect(outcome.status == 1)
+    #expect(
+      outcome.errorLines.last?.contains("not the images that the run was trained on") == true,
+      "\(outcome.errors)")
+  }
+}
