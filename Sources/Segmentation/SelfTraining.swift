@@ -34,7 +34,7 @@ package struct SelfTraining: Codable, Hashable, Sendable {
 
   /// How often each labelled image stands beside the `unlabelled` others, where each image is drawn
   /// as often as another.
-  func copies(labelled: Int, unlabelled: Int) -> Int {
+  package func copies(labelled: Int, unlabelled: Int) -> Int {
     let wanted = labelledShare * Double(unlabelled) / max(1 - labelledShare, 1e-6)
     return max(1, Int((wanted / Double(labelled)).rounded(.up)))
   }
@@ -67,7 +67,7 @@ package struct SelfTraining: Codable, Hashable, Sendable {
 
   /// The most probable class of each pixel, `SegmentationLoss.ignored` where it is not probable
   /// enough.
-  func sureLabels(of prediction: Prediction) -> [UInt8] {
+  package func sureLabels(of prediction: Prediction) -> [UInt8] {
     var labels = prediction.labels
     for pixel in labels.indices {
       let probability =
