@@ -61,14 +61,20 @@ package struct SegmentationSettings: ConvolutionalSettings {
   /// The folders, as absolute paths, and how many of the pairs are used.
   package var images, labels: String
   package var limit: Int?
+  /// The folder of images without labels, as an absolute path.
+  package var unlabelled: String?
 
-  package init(model: SegmenterDescription, images: String, labels: String, limit: Int?) {
+  package init(
+    model: SegmenterDescription, images: String, labels: String, limit: Int?,
+    unlabelled: String? = nil
+  ) {
     (self.model, self.images, self.labels, self.limit) = (model, images, labels, limit)
+    self.unlabelled = unlabelled
   }
 
   package var training: ConvolutionalTraining { model.training }
   package var problem: String? {
-    model.problem
+    model.problem ?? model.segmenting.selfTraining?.problem
       ?? (model.segmenting.classWeights.count == model.classes.count
         ? nil : "\(model.segmenting.classWeights.count) weights for \(model.classes.count) classes")
   }

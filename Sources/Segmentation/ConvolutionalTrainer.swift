@@ -85,6 +85,12 @@ protocol TrainingTask<B> {
     step: Int, _ control: CodeControl<B>, _ network: ConvolutionalNetwork<B>) throws
 }
 
+/// What a trained network is: its parameters and its running statistics, in the order of the
+/// network's `parameterLayout` and `statisticsLayout`.
+package struct ConvolutionalWeights: Sendable {
+  package let parameters, statistics: [Float]
+}
+
 /// Trains a convolutional network on batches of crops.
 package final class ConvolutionalTrainer<B: Backend> {
   package let configuration: ConvolutionalTraining
@@ -96,6 +102,10 @@ package final class ConvolutionalTrainer<B: Backend> {
   package private(set) var control: CodeControl<B>
   /// Of the arena, what is trained.
   private let trained: Range<Int>
+  /// The network that labels images without labels, once the run has come that far.
+  package private(set) var teacher: ConvolutionalWeights?
+  /// The share of the run after which the network becomes the teacher, and what is done with it.
+  var teaching: (start: Double, begin: (ConvolutionalWeights) throws -> Void)?
   /// Of the run, before this trainer went on with it.
   private var earlierSeconds = 0.0
 
@@ -173,6 +183,11 @@ package final class ConvolutionalTrainer<B: Backend> {
       let seconds = secondsSoFar()
       let progress = configuration.length.progress(done: stepsDone, seconds: seconds)
       if progress >= 1 { break }
+      if let teaching, teacher == nil, progress >= teaching.start {
+        let weights = try weights()
+        try teaching.begin(weights)
+        teacher = weights
+      }
       let step = stepsDone + 1
       try task.prepare(step: step, workspace)
       control.begin(step: step, seed: configuration.seed)
@@ -216,6 +231,11 @@ package final class ConvolutionalTrainer<B: Backend> {
   }
 
   package func statistics() throws -> [Float] { try backend.download(network.statistics) }
+
+  /// Both, as they are to be kept.
+  func weights() throws -> ConvolutionalWeights {
+    ConvolutionalWeights(parameters: try parameters(), statistics: try statistics())
+  }
 }
 
 // MARK: State
@@ -230,6 +250,11 @@ extension ConvolutionalTrainer {
     var training = try optimizer.state(on: backend)
     training.tensors += try ownTensors.map { ($0.name, try backend.download($0.tensor)) }
     training.tensors += try control.state(on: backend)
+    if let teacher {
+      training.tensors += [
+        ("teacher_parameters", teacher.parameters), ("teacher_statistics", teacher.statistics),
+      ]
+    }
     return training.isFinite ? ConvolutionalState(training: training, seconds: seconds) : nil
   }
 
@@ -242,6 +267,13 @@ extension ConvolutionalTrainer {
       try backend.upload(try state.training.tensor(name, count: tensor.count), into: tensor)
     }
     try control.restore(state.training, on: backend)
+    if state.training["teacher_parameters"] != nil {
+      teacher = ConvolutionalWeights(
+        parameters: try state.training.tensor(
+          "teacher_parameters", count: network.arena.layout.count),
+        statistics: try state.training.tensor(
+          "teacher_statistics", count: network.statistics.count))
+    }
     stepsDone = state.training.stepCount
     earlierSeconds = state.seconds
   }

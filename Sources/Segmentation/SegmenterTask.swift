@@ -14,7 +14,8 @@ package protocol LabelledCrops {
 final class SegmenterTask<B: Backend>: TrainingTask {
   /// Cross-entropy, dice, labelled positions.
   let figureCount = 3
-  private let crops: any LabelledCrops
+  /// What the next steps' batches are taken from.
+  var crops: any LabelledCrops
   private let settings: SegmentationLoss
   private let backend: B
   private let labels: B.Bytes

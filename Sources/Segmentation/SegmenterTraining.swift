@@ -18,16 +18,19 @@ package struct SegmenterTraining: Codable, Hashable, Sendable {
     case random
   }
   package var frontEnd: FrontEnd
+  /// How images without labels are learned from; not at all when nil.
+  package var selfTraining: SelfTraining?
 
   package init(
     loss: SegmentationLoss, classWeights: [Float], augmentation: Augmentation,
-    freezesFrontEnd: Bool, frontEnd: FrontEnd
+    freezesFrontEnd: Bool, frontEnd: FrontEnd, selfTraining: SelfTraining? = nil
   ) {
     self.loss = loss
     self.classWeights = classWeights
     self.augmentation = augmentation
     self.freezesFrontEnd = freezesFrontEnd
     self.frontEnd = frontEnd
+    self.selfTraining = selfTraining
   }
 }
 
@@ -35,14 +38,16 @@ package struct SegmenterTraining: Codable, Hashable, Sendable {
 package enum SegmenterTrainer {
   /// - Parameters:
   ///   - images: normalised, with labels.
+  ///   - unlabelled: as read, for `settings.selfTraining`.
   ///   - pretrained: what the front end starts from, where `settings.frontEnd` says so.
   ///   - state: where the run goes on; from its start when nil.
   ///   - keeper: saves the run; it is not saved when nil.
   ///   - report: called after each step, with cross-entropy, dice and labelled positions.
   package static func train<B: Backend>(
     _ training: ConvolutionalTraining, _ settings: SegmenterTraining, images: [LabelledImage],
-    normalisation: PercentileNormalisation, classes: ClassMap, pretrained: PretrainedModel?,
-    from state: ConvolutionalState? = nil, keeper: RunKeeper<ConvolutionalState>? = nil,
+    unlabelled: [LabelledImage] = [], normalisation: PercentileNormalisation, classes: ClassMap,
+    pretrained: PretrainedModel?, from state: ConvolutionalState? = nil,
+    keeper: RunKeeper<ConvolutionalState>? = nil,
     on backend: B, report: (StepReport) throws -> Void
   ) throws -> SegmenterModel {
     var parameters = training.network.initialParameters(seed: training.seed)
@@ -66,12 +71,26 @@ package enum SegmenterTrainer {
       training, parameters: parameters, statistics: statistics,
       freezesFrontEnd: settings.freezesFrontEnd || settings.frontEnd == .random, on: backend)
     if let state { try trainer.restore(state) }
+    func model(_ weights: ConvolutionalWeights) -> SegmenterModel {
+      SegmenterModel(
+        description: SegmenterDescription(
+          training: training, segmenting: settings, normalisation: normalisation,
+          classes: classes, stepsDone: trainer.stepsDone, images: images.count),
+        parameters: weights.parameters, statistics: weights.statistics)
+    }
+    func learn(from teacher: ConvolutionalWeights, _ selfTraining: SelfTraining) throws {
+      let taught = try selfTraining.images(
+        labelled: images, unlabelled: unlabelled, teacher: model(teacher), on: backend)
+      task.crops = AugmentedCrops(
+        taught, size: training.cropSize, augmentation: settings.augmentation, seed: training.seed)
+    }
+    if let selfTraining = settings.selfTraining, !unlabelled.isEmpty {
+      // A run that goes on has its teacher already, or not yet.
+      if let teacher = trainer.teacher { try learn(from: teacher, selfTraining) }
+      trainer.teaching = (selfTraining.start, { try learn(from: $0, selfTraining) })
+    }
     try trainer.run(task, keeper: keeper, report: report)
-    return SegmenterModel(
-      description: SegmenterDescription(
-        training: training, segmenting: settings, normalisation: normalisation, classes: classes,
-        stepsDone: trainer.stepsDone, images: images.count),
-      parameters: try trainer.parameters(), statistics: try trainer.statistics())
+    return model(try trainer.weights())
   }
 }
 

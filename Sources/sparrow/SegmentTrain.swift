@@ -15,17 +15,20 @@ struct SegmentTrain: ParsableCommand {
       classes. --classes names them, else each value that occurs is a class. With --scribbles, 0 \
       means unlabelled and only the marked pixels count. The output folder receives \
       model.safetensors, metrics.csv and training.png, the first image with its labels and the \
-      model's answer.
+      model's answer. With --unlabelled, the network labels those images itself after 40 % of the \
+      run, and learns from what it is sure of as well.
 
       Examples:
         sparrow segment train --images imgs --labels masks --output runs/cells
         sparrow segment train --images imgs --labels masks --limit 2 --pretrained runs/front \\
           --classes membrane=0,cell=255 --minutes 4 --output runs/cells
+        sparrow segment train --images one --labels one-mask --unlabelled all --output runs/few
         sparrow segment train --resume runs/cells
         sparrow segment predict --model runs/cells --images new --output out --overlay
       """)
 
   @OptionGroup(title: "Data") var data: LabelledOptions
+  @OptionGroup(title: "Images without labels") var unlabelled: UnlabelledOptions
   @Option(
     help: ArgumentHelp(
       "A front end that `sparrow segment pretrain` made: a run or its model file.",
@@ -45,7 +48,7 @@ struct SegmentTrain: ParsableCommand {
 
   func validate() throws {
     guard checkpoints.run == nil else {
-      return try CheckpointOptions.refuseSettings(besides: ["images", "labels"])
+      return try CheckpointOptions.refuseSettings(besides: ["images", "labels", "unlabelled"])
     }
     try data.requireFolders()
     try requirePath(required(output, "output"), "--output")
@@ -72,9 +75,11 @@ struct SegmentTrain: ParsableCommand {
     let settings = SegmenterTraining(
       loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
       augmentation: loss.augmentation, freezesFrontEnd: frozen,
-      frontEnd: front == nil ? .scratch : .pretrained)
+      frontEnd: front == nil ? .scratch : .pretrained, selfTraining: unlabelled.settings)
+    let others = try unlabelled.folder.map { try UnlabelledOptions.load($0, normalisation) }
     let names = classes.names.joined(separator: ", ")
-    Console.note("Data: \(counted(images.count, "labelled image")), classes \(names)")
+    let more = others.map { ", \(counted($0.images.count, "image")) without labels" } ?? ""
+    Console.note("Data: \(counted(images.count, "labelled image"))\(more), classes \(names)")
     Console.note("Network: \(shape.summary), \(front == nil ? "from scratch" : "pretrained")")
     let model = SegmenterDescription(
       training: configuration, segmenting: settings, normalisation: normalisation,
@@ -85,11 +90,13 @@ struct SegmentTrain: ParsableCommand {
         keeping: SegmentKeeping(
           settings: SegmentationSettings(
             model: model, images: absolutePath(folders.images),
-            labels: absolutePath(folders.labels), limit: data.limit),
-          content: contentSHA256(of: images), folder: folder,
+            labels: absolutePath(folders.labels), limit: data.limit,
+            unlabelled: unlabelled.folder.map(absolutePath)),
+          content: contentSHA256(of: images + (others?.images ?? [])), folder: folder,
           session: RunSession(folder: folder.path), interval: checkpoints.interval, verb: "train",
-          resuming: nil), images: images, originals: content.images, front: front))
-    try report(content.failures)
+          resuming: nil), images: images, originals: content.images,
+        unlabelled: others?.images ?? [], front: front))
+    try report(content.failures + (others?.failures ?? []))
   }
 
   private func resume(_ path: String) throws {
@@ -109,19 +116,23 @@ struct SegmentTrain: ParsableCommand {
       return LabelledImage(
         name: image.name, image: model.normalisation(image.image), labels: image.labels)
     }
-    try checkpoints.requireContent(images, saved.description.content, imagesPath)
+    let others = try (unlabelled.folder ?? settings.unlabelled).map {
+      try UnlabelledOptions.load($0, model.normalisation)
+    }
+    try checkpoints.requireContent(
+      images + (others?.images ?? []), saved.description.content, imagesPath)
     try device.run(
       Job(
         keeping: SegmentKeeping(
           settings: settings, content: saved.description.content, folder: folder, session: session,
           interval: checkpoints.interval, verb: "train", resuming: saved.state), images: images,
-        originals: content.images, front: nil))
-    try report(content.failures)
+        originals: content.images, unlabelled: others?.images ?? [], front: nil))
+    try report(content.failures + (others?.failures ?? []))
   }
 
   private struct Job: BackendTask {
     let keeping: SegmentKeeping<SegmentationSettings>
-    let images, originals: [LabelledImage]
+    let images, originals, unlabelled: [LabelledImage]
     /// For the start of a run alone.
     let front: PretrainedModel?
 
@@ -137,7 +148,7 @@ struct SegmentTrain: ParsableCommand {
       }
       let model = try keeping.run(log: log, device: backend.name) { state, keeper in
         try SegmenterTrainer.train(
-          description.training, settings, images: images,
+          description.training, settings, images: images, unlabelled: unlabelled,
           normalisation: description.normalisation, classes: description.classes,
           pretrained: front, from: state, keeper: keeper, on: backend, report: log.show)
       }
@@ -153,6 +164,61 @@ struct SegmentTrain: ParsableCommand {
       keeping.finish()
       try Console.result("Written: \(folder.model), metrics.csv, \(folder.picture)")
     }
+  }
+}
+
+/// `--unlabelled` and how such images are learned from.
+struct UnlabelledOptions: ParsableArguments {
+  @Option(
+    name: .customLong("unlabelled"),
+    help: ArgumentHelp(
+      "A folder of images without labels to learn from as well.",
+      discussion: """
+        After 40 % of the run the network labels them itself, and the rest of the run learns from \
+        those pixels too of which it is sure. The labelled images may be among them.
+        """, valueName: "folder"), completion: .directory)
+  var folder: String?
+  @Option(
+    parsing: .unconditional,
+    help: "How probable its class must be for a pixel without label to count (default: 0.7).")
+  var confidence: Double?
+
+  func validate() throws {
+    if let folder { try requirePath(folder, "--unlabelled") }
+    guard let confidence else { return }
+    guard (0...1).contains(confidence) else {
+      throw ValidationError("--confidence \(confidence) is not within 0 and 1")
+    }
+    guard folder != nil else { throw ValidationError("--confidence is of --unlabelled") }
+  }
+
+  var settings: SelfTraining? {
+    folder.map { _ in SelfTraining(confidence: Float(confidence ?? 0.7)) }
+  }
+
+  /// The folder's images as read, and the files that could not be.
+  static func load(
+    _ folder: String, _ normalisation: PercentileNormalisation
+  ) throws -> (images: [LabelledImage], failures: [FileError]) {
+    var images: [LabelledImage] = []
+    var failures: [FileError] = []
+    let progress = FileProgress("reading images without labels")
+    let cases = try ImageCases.list(folder)
+    for (index, entry) in cases.enumerated() {
+      do {
+        let image = try entry.read()
+        try normalisation.check(image, path: entry.paths[0])
+        images.append(LabelledImage(name: entry.name, image: image, labels: nil))
+      } catch let error as FileError {
+        failures.append(error)
+      }
+      progress.show(index + 1, of: cases.count)
+    }
+    progress.finish()
+    guard !images.isEmpty else {
+      throw failures.first ?? FileError(path: folder, reason: "no image could be read")
+    }
+    return (images, failures)
   }
 }
 

@@ -4,13 +4,24 @@ import Testing
 /// `sparrow segment pretrain` and `train`, killed or stopped and gone on with.
 @Suite struct SegmentResumeTests {
   private func draw(_ folder: TemporaryFolder) async throws {
-    let outcome = try await Tool.run(
-      "segment", "draw", "--count", "2", "--size", "64", "--seed", "3", "--output",
-      folder.file("cells"))
-    try #require(outcome.status == 0, "\(outcome.errors)")
+    for (name, seed) in [("cells", "3"), ("unlabelled", "4")] {
+      let outcome = try await Tool.run(
+        "segment", "draw", "--count", "2", "--size", "64", "--seed", seed, "--output",
+        folder.file(name))
+      try #require(outcome.status == 0, "\(outcome.errors)")
+      // Drawn images are named alike; a name of its own makes each an image of its own.
+      guard name == "unlabelled" else { continue }
+      let images = folder.file("unlabelled/images")
+      for file in try FileManager.default.contentsOfDirectory(atPath: images) {
+        try FileManager.default.moveItem(
+          atPath: "\(images)/\(file)", toPath: "\(images)/other-\(file)")
+      }
+    }
   }
 
-  private func arguments(_ verb: String, _ folder: TemporaryFolder, _ run: String) -> [String] {
+  private func arguments(
+    _ verb: String, _ folder: TemporaryFolder, _ run: String, learnsUnlabelled: Bool = false
+  ) -> [String] {
     [
       "segment", verb, "--images", folder.file("cells/images"), "--output", folder.file(run),
       "--preset", "small", "--crop", "32", "--batch", "2", "--steps", "25", "--device",
@@ -19,6 +30,8 @@ import Testing
       + (verb == "train"
         ? ["--labels", folder.file("cells/labels")]
         : ["--code", "jumprelu", "--target-l0", "4"])
+      + (learnsUnlabelled
+        ? ["--unlabelled", folder.file("unlabelled/images"), "--confidence", "0.5"] : [])
   }
 
   private func figures(_ run: String) throws -> [[Substring]] {
@@ -27,11 +40,14 @@ import Testing
     }
   }
 
-  @Test(arguments: ["pretrain", "train"])
-  func interruptedRunsEndWithTheSameBits(verb: String) async throws {
+  @Test(arguments: [("pretrain", false), ("train", false), ("train", true)])
+  func interruptedRunsEndWithTheSameBits(
+    verb: String, learnsUnlabelled: Bool
+  ) async throws {
     let folder = try TemporaryFolder()
     try await draw(folder)
-    let whole = try await Tool.run(arguments(verb, folder, "whole"))
+    let whole = try await Tool.run(
+      arguments(verb, folder, "whole", learnsUnlabelled: learnsUnlabelled))
     try #require(whole.status == 0, "\(whole.errors)")
     let run = folder.file("run")
     let resume = ["segment", verb, "--resume", run, "--device", "reference"]
@@ -47,7 +63,8 @@ import Testing
       return ["/bin/sh", "-c", script, "sh"]
     }
     let killed = try await Tool.run(
-      arguments(verb, folder, "run"), through: wrapper("KILL", 0.05))
+      arguments(verb, folder, "run", learnsUnlabelled: learnsUnlabelled),
+      through: wrapper("KILL", 0.05))
     #expect(killed.status == 137, "\(killed.errors)")
     let stopped = try await Tool.run(resume, through: wrapper("INT", 0.25))
     if stopped.status != 0 {
@@ -79,6 +96,16 @@ import Testing
       expectFailure(
         try await Tool.onReference("segment", verb, "--resume", folder.path, "--batch", "3"),
         status: 64, "leave out --batch")
+      if verb == "train" {
+        expectFailure(
+          try await Tool.onReference(
+            "segment", verb, "--confidence", "0.5", "--output", folder.path), status: 64,
+          "--confidence is of --unlabelled")
+        expectFailure(
+          try await Tool.onReference(
+            "segment", verb, "--unlabelled", "x", "--confidence", "1.5", "--output", folder.path),
+          status: 64, "--confidence 1.5 is not within 0 and 1")
+      }
       expectFailure(
         try await Tool.onReference("segment", verb, "--output", folder.path), status: 64,
         "Missing expected argument '--images <images>'")
