@@ -9,6 +9,12 @@ package struct Prediction: Sendable {
   /// `[height, width, classes]`
   package var probabilities: [Float]
 
+  package init(width: Int, height: Int, classes: Int, probabilities: [Float]) {
+    precondition(probabilities.count == width * height * classes, "a probability for each class")
+    (self.width, self.height, self.classes) = (width, height, classes)
+    self.probabilities = probabilities
+  }
+
   /// The most probable class of each pixel; of equals the first.
   package var labels: [UInt8] { Prediction.labels(of: probabilities, classes: classes) }
 
