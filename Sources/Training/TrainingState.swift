@@ -101,14 +101,18 @@ extension TrainingState {
       guard Self.arenaTensors.contains(name), !tensors.contains(where: { $0.name == name }) else {
         continue
       }
-      var values = [Float](repeating: 0, count: layout.count)
-      for slot in layout.slots {
+      // All of them before anything is allocated: a description may promise any size.
+      let found = try layout.slots.map { slot in
         guard let part = places["\(name)/\(slot.name)"], part.shape == slot.shape.dimensions,
           let elements = part.floats
         else {
           throw FileError(
             path: path, reason: "no tensor \"\(name)/\(slot.name)\" of shape \(slot.shape)")
         }
+        return elements
+      }
+      var values = [Float](repeating: 0, count: layout.count)
+      for (slot, elements) in zip(layout.slots, found) {
         values.replaceSubrange(slot.offset..<slot.offset + slot.shape.count, with: elements)
       }
       tensors.append((name, values))
