@@ -69,6 +69,22 @@ import Verification
       source: .convolutionCPU, right: "l##i = fma(value, low, l##i);",
       wrong: "l##i = fma(value, high, l##i);", family: .cpu),
     .init(
+      source: .tileGPU, right: "fma(av[i], bv[j], acc[i][j])",
+      wrong: "fma(av[i], bv[0], acc[i][j])",
+      family: .gpu),
+    .init(
+      source: .matmulGPU, right: "e / (TILE_K / VECTOR)), STRIDE", wrong: "0), STRIDE",
+      family: .gpu),
+    .init(
+      source: .convolutionGPU, right: "+= bias[biasOffset + n]", wrong: "+= bias[biasOffset]",
+      family: .gpu),
+    .init(
+      source: .convolutionGradientGPU, right: "staged[s] = JOIN(partOf_, X_PART)",
+      wrong: "staged[s] = -JOIN(partOf_, X_PART)", family: .gpu),
+    .init(
+      source: .convolutionPartsGPU, right: "sums[row][column] += sums",
+      wrong: "sums[row][column] -= sums", family: .gpu),
+    .init(
       source: .balance, right: "share < threshold) bias", wrong: "share > threshold) bias"),
     .init(
       source: .tickets, right: "block < (blocks);", wrong: "block + 1 < (blocks);", family: .cpu),
@@ -97,8 +113,8 @@ import Verification
     }
     // Files whose lines say less: their sums and largest values are taken wrongly throughout.
     for (source, families) in [
-      (KernelSource.matmulGPU, [DeviceFamily.gpu]), (.convolutionGPU, [.gpu]),
-      (.sparse, [.cpu, .gpu]), (.codes, [.cpu, .gpu]), (.select, [.cpu, .gpu]),
+      (KernelSource.sparse, DeviceFamily.allCases), (.codes, DeviceFamily.allCases),
+      (.select, DeviceFamily.allCases),
     ] {
       let text = KernelSources.standard.text(of: source)
       let wrong =
