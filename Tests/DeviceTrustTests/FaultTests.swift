@@ -60,6 +60,8 @@ private func configuration(_ network: AutoencoderConfiguration, targetL0: Double
         guard fault == .once else { continue }
         #expect(tally.injected > (isFirst ? 150 : 30))
         guard isFirst else { continue }
+        #expect(tally.calls.count >= 6)
+        guard Faults.isThorough else { continue }
         #expect(
           tally.calls.isSuperset(of: [
             "clCreateBuffer", "clSetKernelArg", "clEnqueueNDRangeKernel", "clEnqueueReadBuffer",
