@@ -32,7 +32,8 @@
  * extra is not read with epilogues 0 and 3, columnSums not written but with 3.
  *
  * Macros (each may be given with -D):
- *   MR   rows held in registers: 4 or 6 (6 fits sixteen 256-bit registers)
+ *   MR   rows held in registers: 4, 6 or 12 (6 fits sixteen 256-bit registers,
+ *        12 fits thirty-two; 12 does not go with PACK_A)
  *   MB   with PACK_A, the most rows of a block; a multiple of MR
  *   KC   values of k per block, a multiple of 8; bPack takes 64*KC bytes
  *   PACK_A  1: copy A too (for large N); aPack takes 32*KC*MB/MR bytes
@@ -64,12 +65,18 @@
 #error "MB must be a multiple of MR and KC of 8"
 #endif
 
-#if MR == 6
+#if PACK_A && MR > 8
+#error "a packed group is of eight rows at most"
+#endif
+
+#if MR == 12
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#elif MR == 6
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #elif MR == 4
 #define EACH_ROW(X) X(0) X(1) X(2) X(3)
 #else
-#error "MR must be 4 or 6"
+#error "MR must be 4, 6 or 12"
 #endif
 
 /* A program may hold this file twice, for two forms of MATMUL_BLOCK. */

@@ -78,15 +78,16 @@ final class MatmulPlanner {
     return fastest
   }
 
-  /// Shapes whose sides agree up to the next power of two share a choice.
+  /// Shapes whose sides agree up to the next power of two share a choice, unless the rows of one's A
+  /// lie so far apart that they take each other's place in a CPU's first cache, by multiples of 4 KiB.
   private static func shapeClass(_ shape: MatmulShape) -> String {
     func rounded(_ side: Int) -> Int {
       side <= 1 ? 1 : 1 << (Int.bitWidth - (side - 1).leadingZeroBitCount)
     }
-    return MatmulShape(
+    let sides = MatmulShape(
       m: rounded(shape.m), n: rounded(shape.n), k: rounded(shape.k),
-      transposeA: shape.transposeA, transposeB: shape.transposeB
-    ).description
+      transposeA: shape.transposeA, transposeB: shape.transposeB)
+    return sides.description + (!shape.transposeA && shape.k % 1024 == 0 ? " apart" : "")
   }
 
   // MARK: Measuring

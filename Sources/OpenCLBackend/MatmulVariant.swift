@@ -30,13 +30,16 @@ package struct MatmulVariant: Hashable, Sendable {
 
   /// Variants of `Kernels/matmul_cpu.cl`.
   private static func cpu(
-    rows: Int, columns: Int, depth: Int = 256, packing: Bool = false
+    rows: Int, columns: Int, depth: Int = 256, registerRows: Int = 6, packing: Bool = false
   ) -> MatmulVariant {
     MatmulVariant(
       source: .matmulCPU,
-      definitions: ["MB": rows, "NB": columns, "MR": 6, "KC": depth, "PACK_A": packing ? 1 : 0],
+      definitions: [
+        "MB": rows, "NB": columns, "MR": registerRows, "KC": depth, "PACK_A": packing ? 1 : 0,
+      ],
       blockRows: rows, blockColumns: columns, local: (1, 1),
-      form: UInt64(rows) | UInt64(columns) << 10 | UInt64(depth) << 20 | (packing ? 1 : 0) << 32)
+      form: UInt64(rows) | UInt64(columns) << 10 | UInt64(depth) << 20
+        | UInt64(registerRows) << 32 | (packing ? 1 : 0) << 36)
   }
 
   /// Variants of `Kernels/matmul_gpu.cl`.
@@ -55,6 +58,10 @@ package struct MatmulVariant: Hashable, Sendable {
         | UInt64(registerRows) << 32 | UInt64(registerColumns) << 36)
   }
 
+  /// Whether it is slow on a CPU that has sixteen vector registers, as most have: to be measured
+  /// before it is used.
+  private var needsManyRegisters: Bool { definitions["MR", default: 0] > 6 }
+
   /// The work-items of a work-group.
   var groupSize: Int { local.columns * local.rows }
 
@@ -66,6 +73,7 @@ package struct MatmulVariant: Hashable, Sendable {
         .cpu(rows: 48, columns: 16), .cpu(rows: 132, columns: 16),
         .cpu(rows: 258, columns: 16, depth: 400),
         .cpu(rows: 258, columns: 512, packing: true),
+        .cpu(rows: 264, columns: 16, depth: 800, registerRows: 12),
       ]
     case .gpu:
       [
@@ -86,10 +94,10 @@ package struct MatmulVariant: Hashable, Sendable {
 
   /// The variants worth trying on the device at this shape, the one to take without measuring first.
   ///
-  /// On CPUs, those that keep the compute units busy, the largest tile first. Tiles too large for the
-  /// shape are left out even where they measure well: on a machine that is busy with other work, one
-  /// core that works alone looks as fast as all of them. GPUs are seldom shared: there tiles that
-  /// leave some compute units idle are tried as well.
+  /// On CPUs, those that keep the compute units busy, the largest tile first but those that need many
+  /// registers last. Tiles too large for the shape are left out even where they measure well: on a
+  /// machine that is busy with other work, one core that works alone looks as fast as all of them.
+  /// GPUs are seldom shared: there tiles that leave some compute units idle are tried as well.
   static func candidates(
     for shape: MatmulShape, family: DeviceFamily, on device: DeviceDescription
   ) -> [MatmulVariant] {
@@ -106,7 +114,8 @@ package struct MatmulVariant: Hashable, Sendable {
     }
     if family == .cpu {
       let busy = keeping(4)
-      return busy.isEmpty ? [smallest] : busy
+      let usual = busy.filter { !$0.needsManyRegisters }
+      return usual.isEmpty ? [smallest] : usual + busy.filter(\.needsManyRegisters)
     }
     let usual = keeping(2).first ?? smallest
     return [usual] + keeping(0.25).filter { $0 != usual }

@@ -59,25 +59,57 @@ package struct TargetL0: Codable, Hashable, Sendable {
 /// where f_j < threshold * K / latents, b_j += increment (1 - q^power), q the share of the run that is
 /// done. See `OptimizerOperations.balanceLatents`. The idea is that of balancing mixtures of experts
 /// without a loss (Wang et al. 2024, arXiv 2408.15664).
+///
+/// With a rescue, whose increment and threshold are constant, its two take the place of these as soon
+/// as these would raise by less: so to the end no latent stays silent, and the others are let be.
 package struct LatentBalance: Codable, Hashable, Sendable {
+  /// What is done once little else is: `threshold` and `increment` as those of the balance.
+  package struct Rescue: Codable, Hashable, Sendable {
+    package var increment: Double
+    package var threshold: Double
+
+    package init(increment: Double, threshold: Double) {
+      self.increment = increment
+      self.threshold = threshold
+    }
+  }
+
   package var increment: Double
   package var threshold: Double
   /// Of the moving average.
   package var decay: Double
   package var power: Double
+  /// Absent from models of before there were rescues.
+  package var rescue: Rescue?
 
   package init(
-    increment: Double = 0.01, threshold: Double = 0.03, decay: Double = 0.98, power: Double = 2
+    increment: Double = 0.01, threshold: Double = 0.03, decay: Double = 0.98, power: Double = 2,
+    rescue: Rescue? = nil
   ) {
     self.increment = increment
     self.threshold = threshold
     self.decay = decay
     self.power = power
+    self.rescue = rescue
+  }
+
+  /// What a step raises biases by, and below which multiple of the expected share, where `done` of
+  /// the run is done, 0...1.
+  package func raise(done: Double) -> (increment: Double, threshold: Double) {
+    let falling = increment * (1 - pow(done, power))
+    guard let rescue, falling < rescue.increment else { return (falling, threshold) }
+    return (rescue.increment, rescue.threshold)
   }
 
   package var problem: String? {
-    if !(increment >= 0 && increment.isFinite) { return "a balance of \(increment) a step" }
-    if !(threshold >= 0 && threshold.isFinite) { return "a balance below \(threshold)" }
+    let increments = [increment, rescue?.increment ?? 0]
+    if let wrong = increments.first(where: { !($0 >= 0 && $0.isFinite) }) {
+      return "a balance of \(wrong) a step"
+    }
+    let thresholds = [threshold, rescue?.threshold ?? 0]
+    if let wrong = thresholds.first(where: { !($0 >= 0 && $0.isFinite) }) {
+      return "a balance below \(wrong)"
+    }
     if !(power > 0 && power.isFinite) { return "a balance that falls with the power \(power)" }
     return (0..<1).contains(decay) ? nil : "a balance's average with the decay \(decay)"
   }

@@ -39,7 +39,8 @@ extension TrainingConfiguration {
         result.schedule = LearningRateSchedule(.cosine, warmup: 0.04 * length)
         result.annealing = AnnealedCount(
           from: network.latents, to: k, over: 0.1, shape: .exponential)
-        result.balance = LatentBalance(threshold: 0.1)
+        result.balance = LatentBalance(
+          threshold: 0.1, rescue: .init(increment: 0.004, threshold: 0.02))
         result.centresLayers = true
       }
     case .jumpReLU, .hardConcrete, .l1:

@@ -219,13 +219,13 @@ package final class TrainingStep<B: Backend> {
     let done = Double(step) / Double(totalSteps)
     let expected = (code.count.map(Double.init) ?? expectedL0) / Double(shape.latents)
     let balance = configuration.balance
+    let raise = balance?.raise(done: done) ?? (increment: 0, threshold: 0)
     try backend.balanceLatents(
       counts: code.firings, totals: firings, frequency: frequency,
       bias: network.arena.value(network.codeLayer.bias),
       settings: LatentBalanceStep(
         batch: batch.batch, decay: Float(balance?.decay ?? 0.98),
-        threshold: Float((balance?.threshold ?? 0) * expected),
-        increment: Float((balance?.increment ?? 0) * (1 - pow(done, balance?.power ?? 1)))))
+        threshold: Float(raise.threshold * expected), increment: Float(raise.increment)))
   }
 
   // MARK: Reports
