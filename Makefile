@@ -7,6 +7,7 @@ DEVICE      ?= auto#      the OpenCL device it trains on (see `sparrow devices`)
 BENCH       ?=#           arguments of `make bench` (see `Benchmarks/run.sh --help`)
 FUZZ        ?=#           arguments of `make fuzz`: which readers and how often
 CONFORMANCE ?=#           arguments of `make conformance`: which implementations, default all
+SANITIZERS  ?=#           arguments of `make test-sanitized`: address, thread, leaks; default all
 
 SWIFT       ?= swift
 export SWIFT
@@ -14,7 +15,7 @@ export SWIFT
 SPARROW := .build/release/sparrow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-segment test bench bench-codes bench-segment bench-trust conformance fuzz format lint clean
+.PHONY: help setup build demo demo-segment test test-sanitized bench bench-codes bench-segment bench-trust conformance fuzz format lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ demo-segment: build ## draw cells, pretrain, train on two labelled images, segme
 
 test: setup lint ## run every test; an absent OpenCL device is a failure
 	@Scripts/test.sh $(SPARROW)
+
+test-sanitized: setup ## run tests under the address and thread sanitizers, and look for leaks
+	Scripts/test-sanitized.sh $(SANITIZERS)
 
 bench: build ## measure training and matmul beside other systems, into Benchmarks/results
 	Benchmarks/run.sh $(BENCH)
