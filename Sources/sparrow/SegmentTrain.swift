@@ -167,61 +167,6 @@ struct SegmentTrain: ParsableCommand {
   }
 }
 
-/// `--unlabelled` and how such images are learned from.
-struct UnlabelledOptions: ParsableArguments {
-  @Option(
-    name: .customLong("unlabelled"),
-    help: ArgumentHelp(
-      "A folder of images without labels to learn from as well.",
-      discussion: """
-        After 40 % of the run the network labels them itself, and the rest of the run learns from \
-        those pixels too of which it is sure. The labelled images may be among them.
-        """, valueName: "folder"), completion: .directory)
-  var folder: String?
-  @Option(
-    parsing: .unconditional,
-    help: "How probable its class must be for a pixel without label to count (default: 0.7).")
-  var confidence: Double?
-
-  func validate() throws {
-    if let folder { try requirePath(folder, "--unlabelled") }
-    guard let confidence else { return }
-    guard (0...1).contains(confidence) else {
-      throw ValidationError("--confidence \(confidence) is not within 0 and 1")
-    }
-    guard folder != nil else { throw ValidationError("--confidence is of --unlabelled") }
-  }
-
-  var settings: SelfTraining? {
-    folder.map { _ in SelfTraining(confidence: Float(confidence ?? 0.7)) }
-  }
-
-  /// The folder's images as read, and the files that could not be.
-  static func load(
-    _ folder: String, _ normalisation: PercentileNormalisation
-  ) throws -> (images: [LabelledImage], failures: [FileError]) {
-    var images: [LabelledImage] = []
-    var failures: [FileError] = []
-    let progress = FileProgress("reading images without labels")
-    let cases = try ImageCases.list(folder)
-    for (index, entry) in cases.enumerated() {
-      do {
-        let image = try entry.read()
-        try normalisation.check(image, path: entry.paths[0])
-        images.append(LabelledImage(name: entry.name, image: image, labels: nil))
-      } catch let error as FileError {
-        failures.append(error)
-      }
-      progress.show(index + 1, of: cases.count)
-    }
-    progress.finish()
-    guard !images.isEmpty else {
-      throw failures.first ?? FileError(path: folder, reason: "no image could be read")
-    }
-    return (images, failures)
-  }
-}
-
 /// `--images`, `--labels` and what the labels mean.
 struct LabelledOptions: ParsableArguments {
   @Option(

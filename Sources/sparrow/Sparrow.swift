@@ -38,6 +38,7 @@ struct Sparrow: ParsableCommand {
     LoggingSystem.bootstrap { _ in ConsoleLog() }
     // A limit on the size of files is an error of the call that meets it, as a full disk is.
     signal(SIGXFSZ, SIG_IGN)
+    StopSignals.unblock()
     FaultInjection.armFromEnvironment()
     do {
       var command = try parseAsRoot()

@@ -9,15 +9,18 @@ enum StopSignals {
   /// The signal that has come since `listen()`.
   static var signal: Int32? { received == 0 ? nil : received }
 
+  /// Lets the signals that ask a process to end come through: whoever started this one may have
+  /// started it with signals blocked.
+  static func unblock() {
+    var asking = sigset_t()
+    sigemptyset(&asking)
+    for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&asking, number) }
+    pthread_sigmask(SIG_UNBLOCK, &asking, nil)
+  }
+
   static func listen() {
     received = 0
     for number in [SIGINT, SIGTERM] { Foundation.signal(number, handle) }
-    // Whoever started this process may have started it with signals blocked.
-    var both = sigset_t()
-    sigemptyset(&both)
-    sigaddset(&both, SIGINT)
-    sigaddset(&both, SIGTERM)
-    pthread_sigmask(SIG_UNBLOCK, &both, nil)
   }
 
   /// From here on the signals end the process, as they do by default.
