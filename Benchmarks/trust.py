@@ -159,6 +159,7 @@ SECTIONS = {"kills": kills, "disk": disk, "overhead": overhead, "memory": memory
 
 
 def write(path, everything):
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").write_text(json.dumps(everything, indent=1) + "\n")
     facts = everything["machine"]
     lines = [f"# Trust, {path.stem.removeprefix('trust-')}", "",
