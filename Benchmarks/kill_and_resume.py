@@ -86,7 +86,7 @@ class Runs:
             identical += same and figures(run) == figures(whole)
             runs, survived, resumed = runs + 1, survived + done, resumed + again
             shutil.rmtree(run)
-        return {"arguments": " ".join(map(str, self.arguments)), "seconds": seconds, "kills": survived,
+        return {"arguments": " ".join(map(str, self.arguments)).replace(f"{ROOT}/", ""), "seconds": seconds, "kills": survived,
                 "resumed": resumed, "runs": runs, "identical": identical}
 
 
