@@ -140,7 +140,7 @@ struct BenchMatmul: ParsableCommand {
 }
 
 /// For example `37 %`; empty where there is no such share.
-private func percent(_ share: Double) -> String {
+func percent(_ share: Double) -> String {
   share.isFinite ? "\(Int((share * 100).rounded())) %" : ""
 }
 
@@ -187,18 +187,13 @@ struct BenchTrain: ParsableCommand {
   /// Epochs timed, after one to warm up.
   private var epochs: Int { training.epochs ?? 5 }
 
-  private struct Operation: Encodable {
-    let operation: String
-    let launchesPerStep, millisecondsPerStep, share: JSONNumber
-  }
-
   private struct Output: Encodable {
     let device: String
     let images, batch, stepsPerEpoch: Int
     let code, arithmetic: String
     let parameters: Int
     let epochSeconds, stepMilliseconds, samplesPerSecond: JSONNumber
-    let operations: [Operation]
+    let operations: [OperationShare]
   }
 
   func run() throws {
@@ -214,7 +209,7 @@ struct BenchTrain: ParsableCommand {
       throw TrainingError.batchLargerThanSet(batch: batch, count: images.count)
     }
     let steps = (images.count + batch - 1) / batch
-    var operations: [Operation] = []
+    var operations: [OperationShare] = []
     let seconds: Double
     let name: String
     if let chosen = try device.choose() {
@@ -239,17 +234,7 @@ struct BenchTrain: ParsableCommand {
       "\(name): \(significant(output.stepMilliseconds.value)) ms a step of \(batch), "
         + "\(significant(seconds)) s an epoch of \(images.count) (median of \(epochs))")
     if !operations.isEmpty {
-      try Console.result(
-        "\n"
-          + table(
-            ["operation", "launches/step", "ms/step", "share"],
-            operations.map {
-              [
-                $0.operation, String(format: "%.2f", $0.launchesPerStep.value),
-                String(format: "%.4f", $0.millisecondsPerStep.value),
-                percent($0.share.value),
-              ]
-            }))
+      try Console.result("\n" + OperationShare.text(of: operations))
     }
   }
 
@@ -264,7 +249,7 @@ struct BenchTrain: ParsableCommand {
 
   private func profiled(
     _ configuration: TrainingConfiguration, _ images: ImageSet, on device: Device, steps: Int
-  ) throws -> [Operation] {
+  ) throws -> [OperationShare] {
     let backend = try OpenCLBackend(device: device, profiling: true)
     var short = configuration
     short.epochs = 2
@@ -274,11 +259,6 @@ struct BenchTrain: ParsableCommand {
     }
     let rows = try backend.profile?.rows() ?? []
     let total = rows.reduce(0) { $0 + $1.seconds }
-    return rows.map {
-      Operation(
-        operation: $0.label, launchesPerStep: JSONNumber(Double($0.launches) / Double(steps)),
-        millisecondsPerStep: JSONNumber($0.seconds * 1e3 / Double(steps)),
-        share: JSONNumber($0.seconds / total))
-    }
+    return rows.map { OperationShare($0, steps: steps, total: total) }
   }
 }

@@ -46,17 +46,12 @@ struct BenchSegment: ParsableCommand {
       cropSize: crop, batchSize: batch, length: .steps(Self.warmup + steps))
   }
 
-  private struct Operation: Encodable {
-    let operation: String
-    let launchesPerStep, millisecondsPerStep, share: JSONNumber
-  }
-
   private struct Output: Encodable {
     let device: String
     let batch, crop: Int
     let stepMilliseconds, cropMilliseconds: JSONNumber
     let deviceMilliseconds: JSONNumber?
-    let operations: [Operation]
+    let operations: [OperationShare]
   }
 
   func run() throws {
@@ -72,7 +67,7 @@ struct BenchSegment: ParsableCommand {
     }
     let job = Job(training: try training(), images: images)
     let chosen = try device.choose()
-    var operations: [Operation] = []
+    var operations: [OperationShare] = []
     var total: Double?
     let figures: Job.Figures
     if let chosen {
@@ -88,23 +83,13 @@ struct BenchSegment: ParsableCommand {
       deviceMilliseconds: total.map { JSONNumber($0 * 1e3) }, operations: operations)
     if json.isOn { return try Console.result(json: output) }
     try Console.result(
-      "\(output.device): \(significant(output.stepMilliseconds.value)) ms a step of \(batch) crops"
+      "\(output.device): \(significant(output.stepMilliseconds.value)) ms a step of \(counted(batch, "crop"))"
         + " of \(crop)x\(crop) (median of \(steps)); its crops take the host"
         + " \(significant(output.cropMilliseconds.value)) ms"
         + (output.deviceMilliseconds.map { ", the rest the device \(significant($0.value)) ms" }
           ?? ""))
     if !operations.isEmpty {
-      try Console.result(
-        "\n"
-          + table(
-            ["operation", "launches/step", "ms/step", "share"],
-            operations.map {
-              [
-                $0.operation, String(format: "%.2f", $0.launchesPerStep.value),
-                String(format: "%.4f", $0.millisecondsPerStep.value),
-                "\(Int(($0.share.value * 100).rounded())) %",
-              ]
-            }))
+      try Console.result("\n" + OperationShare.text(of: operations))
     }
   }
 
@@ -150,7 +135,7 @@ struct BenchSegment: ParsableCommand {
     private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
   }
 
-  private func profiled(_ job: Job, on device: Device) throws -> ([Operation], Double) {
+  private func profiled(_ job: Job, on device: Device) throws -> ([OperationShare], Double) {
     let backend = try OpenCLBackend(device: device, profiling: true)
     try job.train(on: backend) { report in
       if report.step == Self.warmup - 1 { backend.profile?.reset() }
@@ -159,12 +144,7 @@ struct BenchSegment: ParsableCommand {
     let rows = try backend.profile?.rows() ?? []
     let total = rows.reduce(0) { $0 + $1.seconds }
     return (
-      rows.map {
-        Operation(
-          operation: $0.label, launchesPerStep: JSONNumber(Double($0.launches) / Double(steps)),
-          millisecondsPerStep: JSONNumber($0.seconds * 1e3 / Double(steps)),
-          share: JSONNumber($0.seconds / total))
-      }, total / Double(steps)
+      rows.map { OperationShare($0, steps: steps, total: total) }, total / Double(steps)
     )
   }
 }
