@@ -1,10 +1,11 @@
-/* Activation functions, written once for every floating type that is used.
+/* Activation functions, written once for every floating type that is used: here
+ * float and float8; files that use others add DEFINE_ALL of them.
  *
  * Everything here is built from correctly rounded operations (fma, +, -, *)
  * plus one division, integer arithmetic on the bit patterns and selections; no
  * library exp or tanh is called.  Contraction is switched off so that the
  * compiler may not fuse what is written as two operations: the scalar form and
- * the float8 form then perform the same operations on each element and give
+ * the vector forms then perform the same operations on each element and give
  * the same bits.
  *
  * One assumption: single-precision division is rounded alike in scalar and in

@@ -4,7 +4,7 @@
 // x C is the larger image of a pair and H' x W' x O the smaller, as in the specification.
 //
 // A convolution and its adjoint are one kernel, `convolve`, over weights that `packTaps` has laid
-// out for it. Six pixels by sixteen channels are held in registers, and a source of zeros stands in
+// out for it. LANES pixels by sixteen channels are held in registers, and a source of zeros stands in
 // for pixels beyond the edge. So each result is one chain acc = fma(x, w, acc) over the taps, row by
 // row, and the channels within each, starting from 0 and padding included, wherever its pixel lies.
 //
@@ -12,8 +12,22 @@
 // b mod s) of its output, with those taps, in reverse, that reach the phase.
 #pragma OPENCL FP_CONTRACT OFF
 
-#define EACH_LANE(X) X(0) X(1) X(2) X(3) X(4) X(5)
+DEFINE_ALL(float16, int16, as_int16, as_float16)
+
+// Pixels, or rows of a gradient, in registers: 6 fit sixteen 256-bit registers, 8 are for 512 bits.
+// No bit depends on their number.
+#ifndef LANES
 #define LANES 6
+#endif
+#if LANES == 6
+#define EACH_LANE(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define LAST_LANE(x) x##5
+#elif LANES == 8
+#define EACH_LANE(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define LAST_LANE(x) x##7
+#else
+#error "LANES must be 6 or 8"
+#endif
 
 // Along one side, the taps of a phase: k = 0 ..< *taps reach the source at
 // step i + *start + k, and tap k is w's tap *last - k s (adjoint) or k.
@@ -82,21 +96,15 @@ void packTaps(global const float *restrict w, const uint wOffset, global float *
   }
 }
 
-// One step of six chains of sixteen.
-#define MULTIPLY(i)                              \
-  {                                              \
-    const float8 value = (float8)(p##i[k]);      \
-    l##i = fma(value, low, l##i);                \
-    h##i = fma(value, high, h##i);               \
-  }
+// One step of a chain of sixteen for each pixel.
+#define MULTIPLY(i) s##i = fma((float16)(p##i[k]), factor, s##i);
 
-// `count` steps along six pixels.
+// `count` steps along the pixels.
 #define MULTIPLY_RUN(count)                      \
   {                                              \
     uint k = 0;                                  \
     do {                                         \
-      const float8 low = vload8(0, weight);      \
-      const float8 high = vload8(1, weight);     \
+      const float16 factor = vload16(0, weight); \
       EACH_LANE(MULTIPLY)                        \
       weight += 16;                              \
     } while (++k != (count));                    \
@@ -155,19 +163,18 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
       const uint valid = min(results - channel, 16u);
       global const float *weights =
           packed + (size_t)(phase * blocks + block) * tapCount * sources * 16;
-      float8 biasLow = 0, biasHigh = 0;
+      float16 added = 0;
       if (hasBias) {
         float padded[16];
         for (uint o = 0; o < 16; ++o) padded[o] = o < valid ? bias[channel + o] : 0.0f;
-        biasLow = vload8(0, padded);
-        biasHigh = vload8(1, padded);
+        added = vload16(0, padded);
       }
       int j = first % columns;
       int i = first / columns % rows;
       uint n = first / columns / rows;
 
       for (uint position = first; position < end; position += LANES) {
-#define CLEAR(i) float8 l##i = 0, h##i = 0;
+#define CLEAR(i) float16 s##i = 0;
         EACH_LANE(CLEAR)
         global const float *weight = weights;
         const int a = step * i + top, b = step * j + left;
@@ -223,23 +230,19 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
           }
         }
 
-        float8 tile[2 * LANES];
-#define SPILL(i)                  \
-  tile[2 * i] = l##i + biasLow;   \
-  tile[2 * i + 1] = h##i + biasHigh;
+        float16 tile[LANES];
+#define SPILL(i) tile[i] = s##i + added;
         EACH_LANE(SPILL)
-        activateAll_float8(tile, 2 * LANES, activation);
+        activateAll_float16(tile, LANES, activation);
         const uint lanes = min(end - position, (uint)LANES);
         if (valid == 16) {
           for (uint lane = 0; lane < lanes; ++lane) {
-            global float *result = y + (size_t)target[lane] * yPitch + channel;
-            vstore8(tile[2 * lane], 0, result);
-            vstore8(tile[2 * lane + 1], 1, result);
+            vstore16(tile[lane], 0, y + (size_t)target[lane] * yPitch + channel);
           }
         } else {
           for (uint lane = 0; lane < lanes; ++lane) {
             global float *result = y + (size_t)target[lane] * yPitch + channel;
-            const float *values = (const float *)(tile + 2 * lane);
+            const float *values = (const float *)(tile + lane);
             for (uint o = 0; o < valid; ++o) result[o] = values[o];
           }
         }
@@ -258,9 +261,9 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
 }
 
 // The gradient of the weights. For each band of rows of the output a product over its positions:
-// six rows (u, v, c) of the gradient by sixteen outputs in registers. A ticket is a band and a
+// LANES rows (u, v, c) of the gradient by sixteen outputs in registers. A ticket is a band and a
 // block of sixteen outputs; what it leaves in `parts` [band][block][row][16], with the rows rounded
-// up to whole sixes, `addGradient` adds up over the bands, in order. The bands depend on the shape
+// up to a multiple of LANES, `addGradient` adds up over the bands, in order. The bands depend on the shape
 // alone, and so does every bit.
 //
 // Within a band the chains pass through memory after each CHUNK positions or so, which are few
@@ -269,24 +272,16 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
 #define CHUNK 192
 #endif
 
-#define GRADIENT_STEP(i)                         \
-  {                                              \
-    const float8 value = (float8)(p[place##i]);  \
-    l##i = fma(value, low, l##i);                \
-    h##i = fma(value, high, h##i);               \
-  }
+#define GRADIENT_STEP(i) s##i = fma((float16)(p[place##i]), factor, s##i);
 // A step where not all rows read within the image: zeros stand in.
 #define GUARDED_STEP(i)                                                                 \
   {                                                                                     \
     const int isInside = isInLine##i && j >= from##i && j < to##i;                       \
-    const float8 value = (float8)(isInside ? p[place##i] : 0.0f);                       \
-    l##i = fma(value, low, l##i);                                                       \
-    h##i = fma(value, high, h##i);                                                      \
+    s##i = fma((float16)(isInside ? p[place##i] : 0.0f), factor, s##i);                  \
   }
 #define GUARDED_STEPS(last)                      \
   for (; j < (last); ++j) {                      \
-    const float8 low = vload8(0, slope);         \
-    const float8 high = vload8(1, slope);        \
+    const float16 factor = vload16(0, slope);    \
     EACH_LANE(GUARDED_STEP)                      \
     p += pace;                                   \
     slope += 16;                                 \
@@ -331,8 +326,7 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
                 g + ((size_t)line * outputWidth + begin) * gPitch + channel;
             if (valid == 16) {
               for (uint k = 0; k < across; ++k, target += 16, source += gPitch) {
-                vstore8(vload8(0, source), 0, target);
-                vstore8(vload8(1, source), 1, target);
+                vstore16(vload16(0, source), 0, target);
               }
             } else {
               for (uint k = 0; k < across; ++k, target += 16, source += gPitch)
@@ -363,20 +357,21 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
     }                                                                              \
   }
           EACH_LANE(ROW_PLACE)
-          const int some = min(min(min(from0, from1), min(from2, from3)), min(from4, from5));
-          const int all = max(max(max(from0, from1), max(from2, from3)), max(from4, from5));
-          const int stop = min(min(min(to0, to1), min(to2, to3)), min(to4, to5));
-          const int none = max(max(max(to0, to1), max(to2, to3)), max(to4, to5));
-#define RESUME(i)                                                        \
-  float8 l##i = isFirst ? (float8)(0.0f) : vload8(2 * i, sum);           \
-  float8 h##i = isFirst ? (float8)(0.0f) : vload8(2 * i + 1, sum);
+          int some = from0, all = from0, stop = to0, none = to0;
+#define BOUNDS(i)               \
+  some = min(some, from##i);    \
+  all = max(all, from##i);      \
+  stop = min(stop, to##i);      \
+  none = max(none, to##i);
+          EACH_LANE(BOUNDS)
+#define RESUME(i) float16 s##i = isFirst ? (float16)(0.0f) : vload16(i, sum);
           EACH_LANE(RESUME)
           const float *lineSlopes = slopes;
           for (uint line = first; line < last; ++line, lineSlopes += across * 16) {
             const int a = stride * (int)(line % outputHeight) - padding;
             // Taps of a row further down are those of later lanes.
-            if (a + u5 < 0 || a + u0 >= height || some >= none) continue;
-            const int isWhole = a + u0 >= 0 && a + u5 < height;
+            if (a + LAST_LANE(u) < 0 || a + u0 >= height || some >= none) continue;
+            const int isWhole = a + u0 >= 0 && a + LAST_LANE(u) < height;
 #define IN_LINE(i) const int isInLine##i = a + u##i >= 0 && a + u##i < height;
             EACH_LANE(IN_LINE)
             const long pace = (long)stride * xPitch;
@@ -388,8 +383,7 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
             if (j < stop) {
               const float *const until = slope + (stop - j) * 16;
               do {
-                const float8 low = vload8(0, slope);
-                const float8 high = vload8(1, slope);
+                const float16 factor = vload16(0, slope);
                 EACH_LANE(GRADIENT_STEP)
                 p += pace;
                 slope += 16;
@@ -398,9 +392,7 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
             }
             GUARDED_STEPS(none)
           }
-#define REST(i)                     \
-  vstore8(l##i, 2 * i, sum);        \
-  vstore8(h##i, 2 * i + 1, sum);
+#define REST(i) vstore16(s##i, i, sum);
           EACH_LANE(REST)
         }
       }
@@ -409,7 +401,7 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
   RETURN_TICKETS
 }
 
-// dw = the sum over the bands, ascending, of their parts; six rows to a work-item.
+// dw = the sum over the bands, ascending, of their parts; LANES rows to a work-item.
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void addGradient(global const float *restrict parts, const uint partsOffset,
                  global float *restrict dw, const uint dwOffset, const uint rows,
@@ -422,21 +414,15 @@ void addGradient(global const float *restrict parts, const uint partsOffset,
   for (uint block = 0; block < blocks; ++block) {
     const uint valid = min(outputs - block * 16, 16u);
     for (uint row = first; row < min(first + LANES, rows); ++row) {
-      float8 low = 0, high = 0;
-      for (uint band = 0; band < bands; ++band) {
-        global const float *part =
-            parts + ((size_t)(band * blocks + block) * paddedRows + row) * 16;
-        low += vload8(0, part);
-        high += vload8(1, part);
-      }
+      float16 sum = 0;
+      for (uint band = 0; band < bands; ++band)
+        sum += vload16(0, parts + ((size_t)(band * blocks + block) * paddedRows + row) * 16);
       global float *target = dw + (size_t)row * outputs + block * 16;
       if (valid == 16) {
-        vstore8(low, 0, target);
-        vstore8(high, 1, target);
+        vstore16(sum, 0, target);
       } else {
         float values[16];
-        vstore8(low, 0, values);
-        vstore8(high, 1, values);
+        vstore16(sum, 0, values);
         for (uint o = 0; o < valid; ++o) target[o] = values[o];
       }
     }
@@ -454,14 +440,10 @@ void channelSums(global const float *restrict x, const uint xOffset, const uint 
   global float *target = parts + partsOffset + (size_t)band * channels;
   uint c = 0;
   for (; c + 16 <= channels; c += 16) {
-    float8 low = 0, high = 0;
+    float16 sum = 0;
     global const float *pixel = line + c;
-    for (uint i = 0; i < count; ++i, pixel += xPitch) {
-      low += vload8(0, pixel);
-      high += vload8(1, pixel);
-    }
-    vstore8(low, 0, target + c);
-    vstore8(high, 1, target + c);
+    for (uint i = 0; i < count; ++i, pixel += xPitch) sum += vload16(0, pixel);
+    vstore16(sum, 0, target + c);
   }
   for (; c < channels; ++c) {
     float sum = 0;

@@ -13,10 +13,12 @@
  * nFirst is a multiple of 16.  For each block of up to KC values of k:
  *   - with PACK_A, its rows of op(A) are copied to aPack, in groups of MR rows,
  *     k by k, so that the inner loop reads one contiguous stream;
- *   - for each panel of 16 columns, that part of op(B) is copied to bPack as two
- *     float8 per k (transposing it if need be), which stays in the first-level
- *     cache while every group of MR rows passes over it;
- *   - MR x 16 results are held in 2*MR float8 registers during the k loop.
+ *   - for each panel of 16 columns, that part of op(B) is copied to bPack, a
+ *     float16 per k (transposing it if need be), which stays in a near cache
+ *     while every group of MR rows passes over it;
+ *   - MR x 16 results are held in MR float16 during the k loop: one register each
+ *     where there are 512 bits, which halves the instructions that a core has
+ *     to take in, and with them the time it waits for the caches; else two.
  * At the bottom edge the last row is repeated to fill a group of MR rows: the
  * repeated rows compute, and store, the very same values again.  At the right
  * edge loads and stores are guarded.
@@ -32,11 +34,10 @@
  * extra is not read with epilogues 0 and 3, columnSums not written but with 3.
  *
  * Macros (each may be given with -D):
- *   MR   rows held in registers: 4, 6 or 12 (6 fits sixteen 256-bit registers,
- *        12 fits thirty-two; 12 does not go with PACK_A)
+ *   MR   rows held in registers: 6 fits sixteen 256-bit registers, 8 is for 512 bits
  *   MB   with PACK_A, the most rows of a block; a multiple of MR
  *   KC   values of k per block, a multiple of 8; bPack takes 64*KC bytes
- *   PACK_A  1: copy A too (for large N); aPack takes 32*KC*MB/MR bytes
+ *   PACK_A  1: copy A too (for large N); aPack takes 64*KC*MB/MR bytes
  * The packs are private arrays, on the stack of the thread that runs the
  * work-item.
  */
@@ -55,7 +56,7 @@
 #define MB 48
 #endif
 #ifndef KC
-#define KC 256
+#define KC 400
 #endif
 #ifndef PACK_A
 #define PACK_A 0
@@ -65,53 +66,49 @@
 #error "MB must be a multiple of MR and KC of 8"
 #endif
 
-#if PACK_A && MR > 8
-#error "a packed group is of eight rows at most"
-#endif
-
-#if MR == 12
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#if MR == 8
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #elif MR == 6
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#elif MR == 4
-#define EACH_ROW(X) X(0) X(1) X(2) X(3)
 #else
-#error "MR must be 4, 6 or 12"
+#error "MR must be 6 or 8"
 #endif
 
 /* A program may hold this file twice, for two forms of MATMUL_BLOCK. */
 #ifndef MATMUL_HELPERS
 #define MATMUL_HELPERS
 
-/* Up to 8 elements; missing ones repeat the last (all are 0 where count is 0). */
-float8 load8(global const float *p, const uint count)
+DEFINE_ALL(float16, int16, as_int16, as_float16)
+
+/* Up to 16 elements; missing ones repeat the last (all are 0 where count is 0). */
+float16 load16(global const float *p, const uint count)
 {
-    if (count >= 8)
-        return vload8(0, p);
+    if (count >= 16)
+        return vload16(0, p);
     if (count == 0)
-        return (float8)(0.0f);
-    float t[8];
-    for (uint i = 0; i < 8; i++)
+        return (float16)(0.0f);
+    float t[16];
+    for (uint i = 0; i < 16; i++)
         t[i] = p[min(i, count - 1)];
-    return vload8(0, t);
+    return vload16(0, t);
 }
 
-void store8(const float8 v, global float *p, const uint count)
+void store16(const float16 v, global float *p, const uint count)
 {
-    if (count >= 8) {
-        vstore8(v, 0, p);
+    if (count >= 16) {
+        vstore16(v, 0, p);
     } else {
-        float t[8];
-        vstore8(v, 0, t);
+        float t[16];
+        vstore16(v, 0, t);
         for (uint i = 0; i < count; i++)
             p[i] = t[i];
     }
 }
 
-/* Eight rows of eight values, transposed: out[step*j] = column j. */
+/* Eight rows of eight values, transposed: out[2*j] = column j. */
 void transpose8(const float8 r0, const float8 r1, const float8 r2, const float8 r3,
                        const float8 r4, const float8 r5, const float8 r6, const float8 r7,
-                       float8 *out, const uint step)
+                       float8 *out)
 {
     /* Interleave within halves, exactly what unpack and shuffle instructions do. */
     const float8 a0 = (float8)(r0.s0, r1.s0, r0.s1, r1.s1, r0.s4, r1.s4, r0.s5, r1.s5);
@@ -130,21 +127,21 @@ void transpose8(const float8 r0, const float8 r1, const float8 r2, const float8 
     const float8 b5 = (float8)(a4.s23, a6.s23, a4.s67, a6.s67);
     const float8 b6 = (float8)(a5.s01, a7.s01, a5.s45, a7.s45);
     const float8 b7 = (float8)(a5.s23, a7.s23, a5.s67, a7.s67);
-    out[0 * step] = (float8)(b0.lo, b4.lo);
-    out[1 * step] = (float8)(b1.lo, b5.lo);
-    out[2 * step] = (float8)(b2.lo, b6.lo);
-    out[3 * step] = (float8)(b3.lo, b7.lo);
-    out[4 * step] = (float8)(b0.hi, b4.hi);
-    out[5 * step] = (float8)(b1.hi, b5.hi);
-    out[6 * step] = (float8)(b2.hi, b6.hi);
-    out[7 * step] = (float8)(b3.hi, b7.hi);
+    out[0] = (float8)(b0.lo, b4.lo);
+    out[2] = (float8)(b1.lo, b5.lo);
+    out[4] = (float8)(b2.lo, b6.lo);
+    out[6] = (float8)(b3.lo, b7.lo);
+    out[8] = (float8)(b0.hi, b4.hi);
+    out[10] = (float8)(b1.hi, b5.hi);
+    out[12] = (float8)(b2.hi, b6.hi);
+    out[14] = (float8)(b3.hi, b7.hi);
 }
 
 /* Eight vectors of a matrix stored with the k dimension contiguous, for k in
- * [0, kCount): out[step*k] = (row 0 at k, ..., row 7 at k).  Rows beyond the
- * last valid one repeat it. */
-void packTransposed(global const float *source, const size_t stride, const uint rows,
-                           const uint kCount, float8 *out, const uint step)
+ * [0, kCount): out[2*k] = (row 0 at k, ..., row 7 at k).  Rows beyond the last
+ * valid one repeat it. */
+void packEightTransposed(global const float *source, const size_t stride, const uint rows,
+                         const uint kCount, float8 *out)
 {
     global const float *p0 = source;
     global const float *p1 = source + min(1u, rows - 1) * stride;
@@ -158,21 +155,31 @@ void packTransposed(global const float *source, const size_t stride, const uint 
     for (; k + 8 <= kCount; k += 8)
         transpose8(vload8(0, p0 + k), vload8(0, p1 + k), vload8(0, p2 + k), vload8(0, p3 + k),
                    vload8(0, p4 + k), vload8(0, p5 + k), vload8(0, p6 + k), vload8(0, p7 + k),
-                   out + k * step, step);
+                   out + 2 * k);
     for (; k < kCount; k++)
-        out[k * step] = (float8)(p0[k], p1[k], p2[k], p3[k], p4[k], p5[k], p6[k], p7[k]);
+        out[2 * k] = (float8)(p0[k], p1[k], p2[k], p3[k], p4[k], p5[k], p6[k], p7[k]);
+}
+
+/* Sixteen of them: out[k] = (row 0 at k, ..., row 15 at k). */
+void packTransposed(global const float *source, const size_t stride, const uint rows,
+                    const uint kCount, float16 *out)
+{
+    packEightTransposed(source, stride, min(rows, 8u), kCount, (float8 *)out);
+    const uint second = min(8u, rows - 1);
+    packEightTransposed(source + second * stride, stride, rows - second, kCount,
+                        (float8 *)out + 1);
 }
 
 /* The same for a matrix stored with the k dimension strided. */
 void packStraight(global const float *source, const size_t stride, const uint columns,
-                         const uint kCount, float8 *out, const uint step)
+                  const uint kCount, float16 *out)
 {
-    if (columns >= 8) {
+    if (columns >= 16) {
         for (uint k = 0; k < kCount; k++)
-            out[k * step] = vload8(0, source + k * stride);
+            out[k] = vload16(0, source + k * stride);
     } else {
         for (uint k = 0; k < kCount; k++)
-            out[k * step] = load8(source + k * stride, columns);
+            out[k] = load16(source + k * stride, columns);
     }
 }
 
@@ -190,9 +197,9 @@ inline void MATMUL_BLOCK(global const float *a, global const float *b, global fl
                         const uint nFirst, const uint nLast, const int epilogue,
                         const int activation)
 {
-    float8 bPack[KC * 2];
+    float16 bPack[KC];
 #if PACK_A
-    float8 aPack[KC * (MB / MR)];
+    float16 aPack[KC * (MB / MR)];
 #endif
 
     /* Blocks of k of about equal size, so that no short one is left over. */
@@ -205,79 +212,53 @@ inline void MATMUL_BLOCK(global const float *a, global const float *b, global fl
 #if PACK_A
         for (uint m = mFirst, g = 0; m < mLast; m += MR, g++) {
 #if TRANSPOSE_A
-            packStraight(a + (size_t)kFirst * M + m, M, M - m, kCount, aPack + g * KC, 1);
+            packStraight(a + (size_t)kFirst * M + m, M, M - m, kCount, aPack + g * KC);
 #else
-            packTransposed(a + (size_t)m * K + kFirst, K, M - m, kCount, aPack + g * KC, 1);
+            packTransposed(a + (size_t)m * K + kFirst, K, M - m, kCount, aPack + g * KC);
 #endif
         }
 #endif
 
         for (uint n = nFirst; n < nLast; n += 16) {
-            /* Valid columns of either half of this panel. */
-            const uint width0 = min(N - n, 8u);
-            const uint width1 = N - n > 8 ? min(N - n - 8, 8u) : 0;
+            const uint width = min(N - n, 16u);  /* valid columns of this panel */
 #if TRANSPOSE_B
-            packTransposed(b + (size_t)n * K + kFirst, K, width0, kCount, bPack, 2);
-            if (width1 > 0)
-                packTransposed(b + (size_t)(n + 8) * K + kFirst, K, width1, kCount, bPack + 1, 2);
-            else
-                for (uint k = 0; k < kCount; k++)
-                    bPack[2 * k + 1] = (float8)(0.0f);
+            packTransposed(b + (size_t)n * K + kFirst, K, N - n, kCount, bPack);
 #else
-            {
-                global const float *source = b + (size_t)kFirst * N + n;
-                if (width1 == 8) {
-                    for (uint k = 0; k < kCount; k++) {
-                        bPack[2 * k] = vload8(0, source);
-                        bPack[2 * k + 1] = vload8(1, source);
-                        source += N;
-                    }
-                } else {
-                    packStraight(source, N, width0, kCount, bPack, 2);
-                    packStraight(source + 8, N, width1, kCount, bPack + 1, 2);
-                }
-            }
+            packStraight(b + (size_t)kFirst * N + n, N, N - n, kCount, bPack);
 #endif
             if (epilogue == 3 && mFirst == 0) {
-                float8 s0 = (float8)(0.0f), s1 = (float8)(0.0f);
-                if (kFirst > 0) {
-                    s0 = load8(columnSums + n, width0);
-                    s1 = load8(columnSums + n + 8, width1);
-                }
-                for (uint k = 0; k < kCount; k++) {
-                    s0 += bPack[2 * k];
-                    s1 += bPack[2 * k + 1];
-                }
-                store8(s0, columnSums + n, width0);
-                store8(s1, columnSums + n + 8, width1);
+                float16 sum = kFirst > 0 ? load16(columnSums + n, width) : (float16)(0.0f);
+                for (uint k = 0; k < kCount; k++)
+                    sum += bPack[k];
+                store16(sum, columnSums + n, width);
             }
 
             for (uint m = mFirst; m < mLast; m += MR) {
                 const uint rows = mLast - m;  /* may exceed MR */
 #define ROW_INDEX(i) const size_t row##i = min((uint)i, rows - 1);
                 EACH_ROW(ROW_INDEX)
-#define DECLARE(i) float8 x##i, y##i;
+#define DECLARE(i) float16 x##i;
                 EACH_ROW(DECLARE)
                 global float *cTile = c + (size_t)m * N + n;
 
                 if (kFirst == 0) {
-#define CLEAR(i) x##i = (float8)(0.0f); y##i = (float8)(0.0f);
+#define CLEAR(i) x##i = (float16)(0.0f);
                     EACH_ROW(CLEAR)
-                } else if (width1 == 8) {
-#define RELOAD(i) x##i = vload8(0, cTile + row##i * N); y##i = vload8(1, cTile + row##i * N);
+                } else if (width == 16) {
+#define RELOAD(i) x##i = vload16(0, cTile + row##i * N);
                     EACH_ROW(RELOAD)
                 } else {
-#define RELOAD_EDGE(i) x##i = load8(cTile + row##i * N, width0); y##i = load8(cTile + row##i * N + 8, width1);
+#define RELOAD_EDGE(i) x##i = load16(cTile + row##i * N, width);
                     EACH_ROW(RELOAD_EDGE)
                 }
 
                 {
-                    const float8 *bp = bPack;
-                    const float8 *const bEnd = bPack + 2 * kCount;
+                    const float16 *bp = bPack;
+                    const float16 *const bEnd = bPack + kCount;
 #if PACK_A
                     const float *ap = (const float *)(aPack + (m - mFirst) / MR * KC);
 #define A_VALUE(i) ap[i]
-#define A_STEP 8
+#define A_STEP 16
 #elif TRANSPOSE_A
                     global const float *ap = a + (size_t)kFirst * M + m;
 #define A_VALUE(i) ap[row##i]
@@ -289,54 +270,43 @@ inline void MATMUL_BLOCK(global const float *a, global const float *b, global fl
 #define A_VALUE(i) ap[aRow##i]
 #define A_STEP 1
 #endif
-#define MULTIPLY(i) { const float8 s = (float8)(A_VALUE(i)); x##i = fma(s, b0, x##i); y##i = fma(s, b1, y##i); }
+#define MULTIPLY(i) x##i = fma((float16)(A_VALUE(i)), b16, x##i);
                     /* The form of this loop matters: counted and unrolled
                      * variants of it were up to twice as slow for some of the
                      * transpositions.  Compare timings after any change. */
                     do {
-                        const float8 b0 = bp[0];
-                        const float8 b1 = bp[1];
+                        const float16 b16 = *bp;
                         EACH_ROW(MULTIPLY)
                         ap += A_STEP;
-                        bp += 2;
+                        bp++;
                     } while (bp != bEnd);
                 }
 
                 if (!isLast || epilogue == 0 || epilogue == 3) {
-                    if (width1 == 8) {
-#define STORE(i) vstore8(x##i, 0, cTile + row##i * N); vstore8(y##i, 1, cTile + row##i * N);
+                    if (width == 16) {
+#define STORE(i) vstore16(x##i, 0, cTile + row##i * N);
                         EACH_ROW(STORE)
                         continue;
                     }
                 }
-                /* Everything else goes through memory, two vectors a row. */
-                float8 tile[2 * MR];
-#define SPILL(i) tile[2 * i] = x##i; tile[2 * i + 1] = y##i;
+                /* Everything else goes through memory. */
+                float16 tile[MR];
+#define SPILL(i) tile[i] = x##i;
                 EACH_ROW(SPILL)
                 const int mode = isLast ? epilogue : 0;
                 const uint valid = min(rows, (uint)MR);
                 if (mode == 1) {
-                    const float8 bias0 = load8(extra + n, width0);
-                    const float8 bias1 = load8(extra + n + 8, width1);
-                    for (uint r = 0; r < MR; r++) {
-                        tile[2 * r] += bias0;
-                        tile[2 * r + 1] += bias1;
-                    }
-                    activateAll_float8(tile, 2 * MR, activation);
+                    const float16 bias = load16(extra + n, width);
+                    for (uint r = 0; r < MR; r++)
+                        tile[r] += bias;
+                    activateAll_float16(tile, MR, activation);
                 } else if (mode == 2) {
-                    for (uint r = 0; r < valid; r++) {
-                        global const float *y = extra + (size_t)(m + r) * N + n;
-                        tile[2 * r] = timesDerivative_float8(
-                            tile[2 * r], load8(y, width0), activation);
-                        tile[2 * r + 1] = timesDerivative_float8(
-                            tile[2 * r + 1], load8(y + 8, width1), activation);
-                    }
+                    for (uint r = 0; r < valid; r++)
+                        tile[r] = timesDerivative_float16(
+                            tile[r], load16(extra + (size_t)(m + r) * N + n, width), activation);
                 }
-                for (uint r = 0; r < valid; r++) {
-                    global float *target = c + (size_t)(m + r) * N + n;
-                    store8(tile[2 * r], target, width0);
-                    store8(tile[2 * r + 1], target + 8, width1);
-                }
+                for (uint r = 0; r < valid; r++)
+                    store16(tile[r], c + (size_t)(m + r) * N + n, width);
             }
         }
     }

@@ -69,7 +69,8 @@ extension OpenCLBackend {
 
   private func convolutionKernel(_ name: String) throws -> Kernel {
     try library.kernel(
-      name, from: .convolutionCPU, ["POSITIONS": Macro.positions, "CHUNK": Macro.chunk])
+      name, from: .convolutionCPU,
+      ["POSITIONS": Macro.positions, "CHUNK": Macro.chunk, "LANES": registerRows])
   }
 
   private func partsKernel(_ name: String) throws -> Kernel {
@@ -222,8 +223,6 @@ extension OpenCLBackend {
     static let positions = 96
     /// Positions of a gradient's chunk.
     static let chunk = 192
-    /// Pixels, or rows of a gradient, in registers: as the kernels spell them out.
-    static let lanes = 6
     /// Channels in registers.
     static let channels = 16
   }
@@ -271,10 +270,10 @@ extension OpenCLBackend {
     _ x: Map, _ g: Map, _ shape: ConvolutionShape, _ bandRows: Int, _ bands: Int, into dw: Floats
   ) throws {
     let rows = shape.geometry.taps * shape.inputs
-    let groups = (rows + Macro.lanes - 1) / Macro.lanes
+    let groups = (rows + registerRows - 1) / registerRows
     let blocks = (shape.outputs + Macro.channels - 1) / Macro.channels
     let parts = try scratch.floats(
-      bands * blocks * groups * Macro.lanes * Macro.channels, in: context)
+      bands * blocks * groups * registerRows * Macro.channels, in: context)
     let kernel = try convolutionKernel("gradientBands")
     var arguments = Arguments(kernel)
     try arguments.add(x)

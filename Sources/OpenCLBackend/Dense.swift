@@ -60,7 +60,10 @@ extension OpenCLBackend {
     checkChain(layers, isBackward: isBackward, rows: rows, depth: x.shape[1])
     let kernel = try library.kernel(
       "denseChain", from: .denseCPU,
-      ["CHAIN_EPILOGUE": isBackward ? 2 : 1, "TRANSPOSE_B": isBackward ? 1 : 0])
+      [
+        "CHAIN_EPILOGUE": isBackward ? 2 : 1, "TRANSPOSE_B": isBackward ? 1 : 0,
+        "MR": registerRows,
+      ])
     let blockRows = blockRows(rows)
     var arguments = Arguments(kernel)
     try arguments.add(x)
@@ -88,10 +91,10 @@ extension OpenCLBackend {
     }
   }
 
-  /// Two blocks for each compute unit and a rest, of whole register tiles of six rows: with fewer,
-  /// the others wait for a core that is late; more of them pack the weights more often.
+  /// Two blocks for each compute unit, and a rest that eight does not divide: with fewer, the others
+  /// wait for a core that is late; more of them pack the weights more often.
   private func blockRows(_ rows: Int) -> Int {
-    max(6, rows / (2 * device.computeUnits) / 6 * 6)
+    max(8, rows / (2 * device.computeUnits) / 8 * 8)
   }
 
   /// The slots of a chain and how many are used; with none, `filler` stands in.
@@ -128,7 +131,8 @@ extension OpenCLBackend {
     checkChain(there, isBackward: false, rows: shape.batch, depth: x.shape[1])
     checkChain(back, isBackward: true, rows: shape.batch, depth: shape.width)
 
-    let kernel = try library.kernel("densePass", from: .densePassCPU, ["PASS": 1])
+    let kernel = try library.kernel(
+      "densePass", from: .densePassCPU, ["PASS": 1, "MR": registerRows])
     let blockRows = blockRows(shape.batch)
     var arguments = Arguments(kernel)
     try arguments.add(x)
@@ -164,9 +168,10 @@ extension OpenCLBackend {
   }
 
   private func launchGroup(_ layers: [DenseGradient<Storage>]) throws {
-    let blockRows = 132
+    let blockRows = 144
     let kernel = try library.kernel(
-      "denseGroup", from: .denseCPU, ["GROUP_PRODUCTS": 1, "TRANSPOSE_A": 1, "MB": blockRows])
+      "denseGroup", from: .denseCPU,
+      ["GROUP_PRODUCTS": 1, "TRANSPOSE_A": 1, "MB": blockRows, "MR": registerRows])
     var arguments = Arguments(kernel)
     var blocks = 0
     for slot in 0..<Self.slots {

@@ -1,3 +1,4 @@
+import COpenCL
 import Compute
 import OpenCLRuntime
 
@@ -30,7 +31,7 @@ package struct MatmulVariant: Hashable, Sendable {
 
   /// Variants of `Kernels/matmul_cpu.cl`.
   private static func cpu(
-    rows: Int, columns: Int, depth: Int = 256, registerRows: Int = 6, packing: Bool = false
+    rows: Int, columns: Int, depth: Int = 256, registerRows: Int, packing: Bool = false
   ) -> MatmulVariant {
     MatmulVariant(
       source: .matmulCPU,
@@ -58,9 +59,11 @@ package struct MatmulVariant: Hashable, Sendable {
         | UInt64(registerRows) << 32 | UInt64(registerColumns) << 36)
   }
 
-  /// Whether it is slow on a CPU that has sixteen vector registers, as most have: to be measured
-  /// before it is used.
-  private var needsManyRegisters: Bool { definitions["MR", default: 0] > 6 }
+  /// Rows of sixteen floats that a CPU device holds in registers: 8 where they take half of 32
+  /// registers of 512 bits, 6 where they take 12 of sixteen of 256 bits.
+  package static func registerRows(on device: DeviceDescription) -> Int {
+    device.kind == .cpu && sparrow_host_has_512_bit_vectors() ? 8 : 6
+  }
 
   /// The work-items of a work-group.
   var groupSize: Int { local.columns * local.rows }
@@ -69,12 +72,14 @@ package struct MatmulVariant: Hashable, Sendable {
   package static func all(for family: DeviceFamily) -> [MatmulVariant] {
     switch family {
     case .cpu:
-      [
-        .cpu(rows: 48, columns: 16), .cpu(rows: 132, columns: 16),
-        .cpu(rows: 258, columns: 16, depth: 400),
-        .cpu(rows: 258, columns: 512, packing: true),
-        .cpu(rows: 264, columns: 16, depth: 800, registerRows: 12),
-      ]
+      [6, 8].flatMap { registerRows in
+        [
+          .cpu(rows: 48, columns: 16, registerRows: registerRows),
+          .cpu(rows: 144, columns: 16, registerRows: registerRows),
+          .cpu(rows: 264, columns: 16, depth: 400, registerRows: registerRows),
+          .cpu(rows: 264, columns: 512, depth: 512, registerRows: registerRows, packing: true),
+        ]
+      }
     case .gpu:
       [
         .gpu(rows: 128, columns: 128, depth: 8, registerRows: 8, registerColumns: 8),
@@ -94,15 +99,19 @@ package struct MatmulVariant: Hashable, Sendable {
 
   /// The variants worth trying on the device at this shape, the one to take without measuring first.
   ///
-  /// On CPUs, those that keep the compute units busy, the largest tile first but those that need many
-  /// registers last. Tiles too large for the shape are left out even where they measure well: on a
+  /// On CPUs, those that suit its registers and keep the compute units busy, the largest tile first.
+  /// Tiles too large for the shape are left out even where they measure well: on a
   /// machine that is busy with other work, one core that works alone looks as fast as all of them.
   /// GPUs are seldom shared: there tiles that leave some compute units idle are tried as well.
-  static func candidates(
+  package static func candidates(
     for shape: MatmulShape, family: DeviceFamily, on device: DeviceDescription
   ) -> [MatmulVariant] {
     let all = all(for: family)
-    let runnable = all.filter { $0.groupSize <= device.maximumWorkGroupSize }
+    let registerRows = registerRows(on: device)
+    let runnable = all.filter {
+      $0.groupSize <= device.maximumWorkGroupSize
+        && (family == .gpu || $0.definitions["MR"] == registerRows)
+    }
     let bySize = (runnable.isEmpty ? all : runnable).sorted {
       $0.blockRows * $0.blockColumns > $1.blockRows * $1.blockColumns
     }
@@ -114,8 +123,7 @@ package struct MatmulVariant: Hashable, Sendable {
     }
     if family == .cpu {
       let busy = keeping(4)
-      let usual = busy.filter { !$0.needsManyRegisters }
-      return usual.isEmpty ? [smallest] : usual + busy.filter(\.needsManyRegisters)
+      return busy.isEmpty ? [smallest] : busy
     }
     let usual = keeping(2).first ?? smallest
     return [usual] + keeping(0.25).filter { $0 != usual }

@@ -53,6 +53,9 @@ package final class OpenCLBackend: Backend {
       family: self.family, device: device.properties, tuning: tuning)
   }
 
+  /// Rows of sixteen floats, of a product or a convolution, that a CPU device holds in registers.
+  var registerRows: Int { MatmulVariant.registerRows(on: device.properties) }
+
   /// The kernels that have been used so far, as `program.kernel`: what a list of cases covers.
   package var kernelNames: Set<String> { library.kernelNames }
 

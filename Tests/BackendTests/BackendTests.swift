@@ -122,9 +122,9 @@ private func walk(_ cases: [any OperationCase], on backend: some Backend) throws
 
     // What is remembered is taken without measuring.
     let other = try #require(
-      MatmulVariant.all(for: DeviceFamily(for: device.properties)).map(\.name).first {
-        $0 != first
-      })
+      MatmulVariant.candidates(
+        for: shape, family: DeviceFamily(for: device.properties), on: device.properties
+      ).map(\.name).first { $0 != first })
     try text.replacingOccurrences(
       of: "\"2048x64x64\" : \"\(first)\"", with: "\"2048x64x64\" : \"\(other)\""
     )

@@ -17,6 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+// Whether this machine's processor, which is also its OpenCL device of type CPU, has 32 registers
+// of sixteen floats; OpenCL has no query that tells.
+bool sparrow_host_has_512_bit_vectors(void);
+
 // Fault injection, thread-local, so that a test which fails calls does not disturb those running
 // beside it, and so that the common case costs one load and one branch.
 struct sparrow_faults {
