@@ -36,8 +36,9 @@
 #define SOURCE(T, name) global const T *restrict name, const uint name##Offset
 #define MOVE(name) name += name##Offset;
 
-inline float sum8(const float8 v) {
-  const float4 v4 = v.lo + v.hi;
+inline float sum16(const float16 v) {
+  const float8 v8 = v.lo + v.hi;
+  const float4 v4 = v8.lo + v8.hi;
   const float2 v2 = v4.lo + v4.hi;
   return v2.x + v2.y;
 }
@@ -67,14 +68,11 @@ inline void adamScalar(global float *p, global float *m, global float *v, const 
 
 // MARK: The k largest
 
-// Whether one of 8 or 32 entries is at least t. Counted in floats: see loss_row.cl.
-inline int holdsAtLeast8(global const float *p, const float t) {
-  return sum8(COUNT_AT_LEAST(vload8(0, p))) > 0.0f;
-}
-
-inline int holdsAtLeast32(global const float *p, const float t) {
-  return sum8((COUNT_AT_LEAST(vload8(0, p)) + COUNT_AT_LEAST(vload8(1, p))) +
-              (COUNT_AT_LEAST(vload8(2, p)) + COUNT_AT_LEAST(vload8(3, p)))) > 0.0f;
+// Which of 16 entries are at least t, as bits: the sum of powers of two is exact.
+inline uint atLeast16(global const float *p, const float t) {
+  const float16 bits = (float16)(0x1, 0x2, 0x4, 0x8, 0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400,
+                                 0x800, 0x1000, 0x2000, 0x4000, 0x8000);
+  return (uint)sum16(vload16(0, p) >= t ? bits : (float16)(0.0f));
 }
 
 #define TOPK_ARGUMENTS                                                                       \
@@ -89,25 +87,23 @@ void sparseTopKCPU(TOPK_ARGUMENTS, volatile global uint *tickets) {
       global uint *kept = indices + indicesOffset + (ulong)i * k;
       global float *z = values + valuesOffset + (ulong)i * k;
       const Selection selection = kthLargest(row, latents, k, LOWEST_KEY);
-      // Most stretches hold nothing that is kept; where NaN is kept every one is looked at.
+      // Most entries are below what is kept; where NaN is kept every one is looked at.
       const int skips = selection.threshold != LOWEST_KEY;
       const float least = skips ? valueOfKey(selection.threshold) : 0.0f;
-      uint s = 0, first = 0;
-      while (first < latents && s < k) {
-        const uint end = min(latents, first + 32);
-        if (skips && end == first + 32 && !holdsAtLeast32(row + first, least)) {
-          first = end;
-          continue;
+      uint s = 0;
+#define KEEP(j)                                    \
+  if (s < k && isSelected(row[j], j, selection)) { \
+    kept[s] = j;                                   \
+    z[s++] = row[j] > 0.0f ? row[j] : 0.0f;        \
+  }
+      uint first = 0;
+      for (; first + 16 <= latents && s < k; first += 16)
+        for (uint left = skips ? atLeast16(row + first, least) : 0xffff; left != 0;
+             left &= left - 1) {
+          const uint j = first + 31 - clz(left & (0u - left));
+          KEEP(j)
         }
-        for (; first < end; first += 8) {
-          if (skips && first + 8 <= end && !holdsAtLeast8(row + first, least)) continue;
-          for (uint j = first; j < min(end, first + 8) && s < k; ++j)
-            if ((!skips || row[j] >= least) && isSelected(row[j], j, selection)) {
-              kept[s] = j;
-              z[s++] = row[j] > 0.0f ? row[j] : 0.0f;
-            }
-        }
-      }
+      for (; first < latents; ++first) KEEP(first)
     }
   }
   RETURN_TICKETS
@@ -178,15 +174,15 @@ kernel void sparseScatterGPU(SOURCE(uint, indices), SOURCE(float, values), TENSO
 #define EACH4(X) X(0) X(1) X(2) X(3)
 #define EACH8(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 
-#define ADD_VECTOR(i) sum = fma((float8)(v##i), vload8(0, w##i + d), sum);
+#define ADD_VECTOR(i) sum = fma((float16)(v##i), vload16(0, w##i + d), sum);
 #define ADD_VALUE(i) sum = fma(v##i, w##i[d], sum);
 #define ADD_ROWS(EACH, from, into, count)                           \
   {                                                                 \
     uint d = 0;                                                     \
-    for (; d + 8 <= count; d += 8) {                                \
-      float8 sum = vload8(0, from + d);                             \
+    for (; d + 16 <= count; d += 16) {                              \
+      float16 sum = vload16(0, from + d);                           \
       EACH(ADD_VECTOR)                                              \
-      vstore8(sum, 0, into + d);                                    \
+      vstore16(sum, 0, into + d);                                   \
     }                                                               \
     for (; d < count; ++d) {                                        \
       float sum = from[d];                                          \
@@ -249,12 +245,12 @@ void sparseDecodeGPU(DECODE_ARGUMENTS) {
 // The loss of a row whose reconstruction y stands in `gradient`, which receives the gradient.
 inline float lossOfRow(global const float *x, global float *gradient, const float scale,
                        const uint width) {
-  float8 sum = 0;
+  float16 sum = 0;
   uint d = 0;
-  for (; d + 8 <= width; d += 8) {
-    const float8 difference = vload8(0, gradient + d) - vload8(0, x + d);
+  for (; d + 16 <= width; d += 16) {
+    const float16 difference = vload16(0, gradient + d) - vload16(0, x + d);
     sum = fma(difference, difference, sum);
-    vstore8(scale * difference, 0, gradient + d);
+    vstore16(scale * difference, 0, gradient + d);
   }
   float rest = 0;
   for (; d < width; ++d) {
@@ -262,7 +258,7 @@ inline float lossOfRow(global const float *x, global float *gradient, const floa
     rest = fma(difference, difference, rest);
     gradient[d] = scale * difference;
   }
-  return sum8(sum) + rest;
+  return sum16(sum) + rest;
 }
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
@@ -286,13 +282,13 @@ void sparsePassCPU(PASS_ARGUMENTS, volatile global uint *tickets) {
       for (uint s = 0; s < k; s += 8) {
 #define DOT_ROW(i)                                                                 \
   global const float *w##i = w + (ulong)kept[min(s + i, k - 1)] * width;            \
-  float8 a##i = 0;                                                                 \
+  float16 a##i = 0;                                                                \
   float r##i = 0;
         EACH8(DOT_ROW)
         uint d = 0;
-        for (; d + 8 <= width; d += 8) {
-          const float8 slope = vload8(0, g + d);
-#define DOT_VECTOR(i) a##i = fma(slope, vload8(0, w##i + d), a##i);
+        for (; d + 16 <= width; d += 16) {
+          const float16 slope = vload16(0, g + d);
+#define DOT_VECTOR(i) a##i = fma(slope, vload16(0, w##i + d), a##i);
           EACH8(DOT_VECTOR)
         }
         for (; d < width; ++d) {
@@ -301,7 +297,7 @@ void sparsePassCPU(PASS_ARGUMENTS, volatile global uint *tickets) {
           EACH8(DOT_VALUE)
         }
 #define DOT_STORE(i) \
-  if (s + i < k) dz[s + i] = z[s + i] > 0.0f ? sum8(a##i) + r##i : 0.0f;
+  if (s + i < k) dz[s + i] = z[s + i] > 0.0f ? sum16(a##i) + r##i : 0.0f;
         EACH8(DOT_STORE)
       }
     }
@@ -482,7 +478,7 @@ inline float sumOfEntries(global const uint *entries, const uint entryCount,
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparseGradientsCPU(GRADIENT_ARGUMENTS, volatile global uint *tickets) {
-  float8 store[CHUNK / 8];
+  float16 store[CHUNK / 16];
   float *sums = (float *)store;
   MOVE_BATCH
   FOR_EACH_TICKET(block, (latents + LATENTS - 1) / LATENTS) {
@@ -550,37 +546,37 @@ inline float inverseNorm(const float square) {
 
 // sum over d of a_d b_d
 inline float dotOfRow(const float *a, global const float *b, const uint count) {
-  float8 sum0 = 0, sum1 = 0;
+  float16 sum0 = 0, sum1 = 0;
   uint d = 0;
-  for (; d + 16 <= count; d += 16) {
-    sum0 = fma(vload8(0, a + d), vload8(0, b + d), sum0);
-    sum1 = fma(vload8(0, a + d + 8), vload8(0, b + d + 8), sum1);
+  for (; d + 32 <= count; d += 32) {
+    sum0 = fma(vload16(0, a + d), vload16(0, b + d), sum0);
+    sum1 = fma(vload16(0, a + d + 16), vload16(0, b + d + 16), sum1);
   }
   float rest = 0;
   for (; d < count; ++d) rest = fma(a[d], b[d], rest);
-  return sum8(sum0 + sum1) + rest;
+  return sum16(sum0 + sum1) + rest;
 }
 
 // Adam on a row with the slopes g_d - along p_d; the sum of the squares of what p becomes.
 inline float adamRow(global float *p, global float *m, global float *v, const float *g,
                      const float along, const uint count, ADAM_PARAMETERS) {
-  float8 sum = 0;
+  float16 sum = 0;
   uint d = 0;
-  for (; d + 8 <= count; d += 8) {
-    float8 parameter = vload8(0, p + d), mean = vload8(0, m + d), square = vload8(0, v + d);
-    const float8 slope = fma((float8)(-along), parameter, vload8(0, g + d));
-    SPARSE_ADAM(float8, parameter, slope, mean, square)
+  for (; d + 16 <= count; d += 16) {
+    float16 parameter = vload16(0, p + d), mean = vload16(0, m + d), square = vload16(0, v + d);
+    const float16 slope = fma((float16)(-along), parameter, vload16(0, g + d));
+    SPARSE_ADAM(float16, parameter, slope, mean, square)
     sum = fma(parameter, parameter, sum);
-    vstore8(parameter, 0, p + d);
-    vstore8(mean, 0, m + d);
-    vstore8(square, 0, v + d);
+    vstore16(parameter, 0, p + d);
+    vstore16(mean, 0, m + d);
+    vstore16(square, 0, v + d);
   }
   float rest = 0;
   for (; d < count; ++d) {
     adamScalar(p + d, m + d, v + d, fma(-along, p[d], g[d]), ADAM_NUMBERS);
     rest = fma(p[d], p[d], rest);
   }
-  return sum8(sum) + rest;
+  return sum16(sum) + rest;
 }
 
 // Adam on a row whose slopes are the sums over the entries, g_d = sum of weights_e rows_(e / k, d):
@@ -595,14 +591,15 @@ inline void adamOfEntries(global float *p, global float *m, global float *v,
   {                                                                                           \
     EACH(ENTRY)                                                                               \
     uint d = 0;                                                                               \
-    for (; d + 8 <= count; d += 8) {                                                          \
-      float8 sum = vload8(0, sums + d);                                                       \
-      float8 parameter = vload8(0, p + d), mean = vload8(0, m + d), square = vload8(0, v + d); \
+    for (; d + 16 <= count; d += 16) {                                                        \
+      float16 sum = vload16(0, sums + d);                                                     \
+      float16 parameter = vload16(0, p + d), mean = vload16(0, m + d);                        \
+      float16 square = vload16(0, v + d);                                                     \
       EACH(ADD_VECTOR)                                                                        \
-      SPARSE_ADAM(float8, parameter, sum, mean, square)                                       \
-      vstore8(parameter, 0, p + d);                                                           \
-      vstore8(mean, 0, m + d);                                                                \
-      vstore8(square, 0, v + d);                                                              \
+      SPARSE_ADAM(float16, parameter, sum, mean, square)                                      \
+      vstore16(parameter, 0, p + d);                                                          \
+      vstore16(mean, 0, m + d);                                                               \
+      vstore16(square, 0, v + d);                                                             \
     }                                                                                         \
     for (; d < count; ++d) {                                                                  \
       float sum = sums[d];                                                                    \
@@ -618,7 +615,7 @@ inline void adamOfEntries(global float *p, global float *m, global float *v,
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparseUpdateCPU(UPDATE_ARGUMENTS, volatile global uint *tickets) {
-  float8 store[CHUNK / 8];
+  float16 store[CHUNK / 16];
   float *sums = (float *)store;
   MOVE_BATCH
   MOVE_STATE
