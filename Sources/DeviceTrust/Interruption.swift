@@ -8,7 +8,8 @@ enum Interruption {
   /// What the handler reads, in memory that stays: it must not allocate or take a lock.
   private struct Remains {
     var path: UnsafeMutablePointer<CChar>?
-    var child: pid_t = 0
+    /// 0 for none.
+    var children: (pid_t, pid_t) = (0, 0)
   }
 
   // Unsafe is safe here: written before the handler is installed and while it is, word by word.
@@ -21,8 +22,16 @@ enum Interruption {
   /// Held by the one that the handler works for.
   private static let turn = NSLock()
 
-  /// The process that is killed as well; 0 for none.
-  static func setChild(_ process: pid_t) { remains.pointee.child = process }
+  /// The most processes that are killed as well.
+  static let mostChildren = 2
+
+  /// The processes that are killed as well.
+  static func setChildren(_ processes: [pid_t]) {
+    precondition(processes.count <= mostChildren)
+    remains.pointee.children = (
+      processes.first ?? 0, processes.count > 1 ? processes[1] : 0
+    )
+  }
 
   /// Runs `body`; a signal that asks the process to end meanwhile removes the file first, ends the
   /// child, and then does what it would have done. Several at once, as in tests, are not guarded.
@@ -56,7 +65,9 @@ enum Interruption {
 
   private static let handle: Handler = { number in
     if let path = remains.pointee.path { unlink(path) }
-    if remains.pointee.child > 0 { kill(remains.pointee.child, SIGKILL) }
+    let (first, second) = remains.pointee.children
+    if first > 0 { kill(first, SIGKILL) }
+    if second > 0 { kill(second, SIGKILL) }
     signal(number, SIG_DFL)
     // Delivered when this returns.
     raise(number)

@@ -1,37 +1,46 @@
 import Foundation
 
-/// Runs a self-test in a process of its own, so that a driver which crashes or hangs takes down
-/// that process and not the one that wants to know.
+/// Runs a self-test in processes of its own, so that a driver which crashes or hangs takes down
+/// these and not the one that wants to know.
 package enum IsolatedSelfTest {
   /// Runs a command that writes a verdict as JSON on its standard output, and waits for it.
   ///
-  /// - Parameter seconds: after which the process is killed.
-  /// - Returns: nil where the command cannot be started.
+  /// - Parameters:
+  ///   - seconds: after which the process is killed.
+  ///   - processes: how many run the command side by side, one or two: compilers take one core.
+  ///   - parts: what they share: how many numbers, from 0, they find on their standard input, a byte
+  ///     each; whichever reads one does that part. At most 256.
+  /// - Returns: the joint verdict; nil where the command cannot be started.
   package static func verdict(
-    of executable: String, _ arguments: [String], seconds: Double
+    of executable: String, _ arguments: [String], seconds: Double, processes: Int = 1,
+    parts: Int = 0
   ) -> SelfTestVerdict? {
-    guard let child = Child(executable, arguments) else { return nil }
-    Interruption.setChild(child.process)
-    defer { Interruption.setChild(0) }
+    guard let queue = Queue(parts) else { return nil }
+    let children = (0..<min(processes, Interruption.mostChildren)).compactMap { _ in
+      Child(executable, arguments, input: queue.descriptor)
+    }
+    guard !children.isEmpty else { return nil }
+    Interruption.setChildren(children.map(\.process))
+    defer { Interruption.setChildren([]) }
     let end = ContinuousClock.now + .seconds(seconds)
-    var output: [UInt8] = []
     while true {
-      // Before the output is read for the last time, so that nothing comes after.
-      let status = child.statusIfEnded()
-      child.read(into: &output)
-      if let status { return verdict(status: status, output: output) }
+      let verdicts = children.map { $0.verdictIfEnded() }
+      let known = verdicts.compactMap { $0 }
+      let joined = SelfTestVerdict.joined(known)
+      if known.count == children.count { return joined }
+      if !joined.isPassed {
+        children.forEach { $0.end() }
+        return joined
+      }
       guard ContinuousClock.now < end else { break }
       usleep(2000)
     }
-    kill(child.process, SIGKILL)
-    // A process in a driver's uninterruptible call does not even end then.
-    let patience = ContinuousClock.now + .seconds(2)
-    while child.statusIfEnded() == nil, ContinuousClock.now < patience { usleep(2000) }
+    children.forEach { $0.end() }
     return .hung(seconds: seconds)
   }
 
   /// From a status as `waitpid` gives it.
-  private static func verdict(status: Int32, output: [UInt8]) -> SelfTestVerdict {
+  fileprivate static func verdict(status: Int32, output: [UInt8]) -> SelfTestVerdict {
     let signal = status & 0x7f
     guard signal == 0 else { return .crashed(signal: signal) }
     if let verdict = try? JSONDecoder().decode(SelfTestVerdict.self, from: Data(output)) {
@@ -53,17 +62,38 @@ package enum IsolatedSelfTest {
   }
 }
 
-/// A process whose standard output comes back through a pipe; its input and errors are nowhere,
-/// since what compilers have to say is in the verdict.
+/// Numbers that several processes draw from one pipe.
+private final class Queue {
+  /// What is read from.
+  let descriptor: Int32
+
+  init?(_ count: Int) {
+    precondition(count <= 256, "\(count) numbers in bytes")
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { return nil }
+    descriptor = ends[0]
+    // Any system's pipe takes so few without a reader.
+    let numbers = (0..<count).map { UInt8($0) }
+    _ = write(ends[1], numbers, count)
+    close(ends[1])
+    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+  }
+
+  deinit { close(descriptor) }
+}
+
+/// A process whose standard output comes back through a pipe; its errors are nowhere, since what
+/// compilers have to say is in the verdict.
 private final class Child {
   let process: pid_t
   private let descriptor: Int32
   private var status: Int32?
+  private var output: [UInt8] = []
 
   /// The most output that is kept.
   private static let longestOutput = 1 << 20
 
-  init?(_ executable: String, _ arguments: [String]) {
+  init?(_ executable: String, _ arguments: [String], input: Int32) {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { return nil }
     defer { close(ends[1]) }
@@ -84,7 +114,7 @@ private final class Child {
       posix_spawn_file_actions_destroy(&actions)
       posix_spawnattr_destroy(&attributes)
     }
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO)
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
     // What the parent ignores, as it does some of these while it waits, ends the child.
@@ -115,8 +145,25 @@ private final class Child {
 
   deinit { close(descriptor) }
 
+  /// What it wrote; nil while it runs.
+  func verdictIfEnded() -> SelfTestVerdict? {
+    // Before the output is read for the last time, so that nothing comes after.
+    let status = statusIfEnded()
+    read(into: &output)
+    return status.map { IsolatedSelfTest.verdict(status: $0, output: output) }
+  }
+
+  /// Kills it, and waits a moment: a process in a driver's uninterruptible call does not even end
+  /// then.
+  func end() {
+    guard statusIfEnded() == nil else { return }
+    kill(process, SIGKILL)
+    let patience = ContinuousClock.now + .seconds(2)
+    while statusIfEnded() == nil, ContinuousClock.now < patience { usleep(2000) }
+  }
+
   /// As `waitpid` gives it; nil while the process runs.
-  func statusIfEnded() -> Int32? {
+  private func statusIfEnded() -> Int32? {
     if let status { return status }
     var value: Int32 = 0
     guard waitpid(process, &value, WNOHANG) == process else { return nil }
@@ -125,7 +172,7 @@ private final class Child {
   }
 
   /// Appends what has been written so far.
-  func read(into output: inout [UInt8]) {
+  private func read(into output: inout [UInt8]) {
     var bytes = [UInt8](repeating: 0, count: 4096)
     while true {
       let count = Foundation.read(descriptor, &bytes, bytes.count)

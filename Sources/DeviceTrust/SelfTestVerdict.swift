@@ -19,6 +19,18 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
     return false
   }
 
+  /// Of several processes that shared the cases: what the first found that found something, else the
+  /// sum of the cases and the longest time.
+  package static func joined(_ verdicts: [SelfTestVerdict]) -> SelfTestVerdict {
+    var (count, longest) = (0, 0.0)
+    for verdict in verdicts {
+      guard case .passed(let cases, let seconds) = verdict else { return verdict }
+      count += cases
+      longest = max(longest, seconds)
+    }
+    return .passed(cases: count, seconds: longest)
+  }
+
   /// Whether the verdict holds until the driver or the kernels change. An error may pass by itself,
   /// as when another program had taken the memory.
   var isLasting: Bool {

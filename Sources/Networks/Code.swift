@@ -45,6 +45,19 @@ package enum Code: Hashable, Sendable {
     }
   }
 
+  /// The operations of the code's layer, by the names that the list of cases has for them.
+  package var operations: Set<String> {
+    switch self {
+    case .relu: []
+    case .topK: ["topK"]
+    // Its threshold is learned as an average and spread by a product.
+    case .batchTopK: ["batchTopK", "jumpReLU", "accumulateAverage", "matmul"]
+    case .jumpReLU: ["jumpReLU", "jumpReLUBackward", "clampBelow", "controlPenalty"]
+    case .hardConcrete: ["hardConcrete", "hardConcreteBackward", "controlPenalty"]
+    case .l1: ["addL1Gradient", "controlPenalty"]
+    }
+  }
+
   /// Whether a dense layer's own activation computes the code.
   package var isPlain: Bool { self == .relu || self == .l1 }
 

@@ -211,3 +211,15 @@ extension ConvolutionalConfiguration {
     return values
   }
 }
+
+extension ConvolutionalConfiguration {
+  /// The operations that pretraining, training and prediction may call, by the names that the list
+  /// of cases has for them.
+  package var operations: Set<String> {
+    code.operations.union([
+      "fill", "adam", "convolution", "transposedConvolution", "convolutionGradient",
+      "channelSums", "batchNormalise", "batchNormaliseBackward", "maxPool", "maxPoolBackward",
+      "softmax", "segmentationLoss", "reconstructionLoss", "countNonzero",
+    ])
+  }
+}

@@ -1,3 +1,5 @@
+import Foundation
+
 /// What a device is, in plain values: the input of device selection and of listings.
 package struct DeviceDescription: Sendable, Equatable {
   /// The kind of a device. One that reports several is the first of them in this order.
@@ -54,6 +56,14 @@ package struct DeviceDescription: Sendable, Equatable {
   /// Why it must not be used though it offers all that is needed, as the end of a sentence: set
   /// where a self-test has failed.
   package var refusal: String?
+
+  /// Whether the platform keeps compiled kernels on disk itself, as PoCL does: it compiles a kernel
+  /// when it is first launched, and to hand out a program's binary would compile all of them, and
+  /// once more each that is launched.
+  package var keepsPrograms: Bool {
+    platformName == "Portable Computing Language"
+      && ProcessInfo.processInfo.environment["POCL_KERNEL_CACHE"] != "0"
+  }
 
   package init(
     name: String, vendor: String = "", version: String = "OpenCL 1.2",

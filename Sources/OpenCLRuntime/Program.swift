@@ -30,6 +30,7 @@ package final class Program: @unchecked Sendable {
   ) throws {
     self.context = context
     self.name = name
+    let cache = cache.flatMap { $0.takes(context.device.properties) ? $0 : nil }
     let key = cache.map { _ in
       ProgramCache.Key(device: context.device.properties, options: options, source: source)
     }

@@ -46,28 +46,41 @@ package final class ProgramCache: Sendable {
   private static let headerByteCount = 16 + 32 + 32
 
   package let directory: URL
+  /// Whether programs of platforms that keep compiled kernels themselves are left to them.
+  package let leavesToPlatforms: Bool
   private let hasWarned = Locked(false)
 
-  package init(directory: URL) { self.directory = directory }
+  package init(directory: URL, leavesToPlatforms: Bool = false) {
+    self.directory = directory
+    self.leavesToPlatforms = leavesToPlatforms
+  }
 
-  /// The user's cache: `$SPARROW_CACHE_DIR`, else `$XDG_CACHE_HOME/sparrow`, else
+  /// Whether programs for the device are kept here.
+  func takes(_ device: DeviceDescription) -> Bool { !leavesToPlatforms || !device.keepsPrograms }
+
+  /// The user's cache, which leaves to platforms what they keep: `$SPARROW_CACHE_DIR`, else `$XDG_CACHE_HOME/sparrow`, else
   /// `~/.cache/sparrow`; nil where `SPARROW_CACHE_DIR` is `off` or there is no home.
   package static func standard(
     environment: [String: String] = ProcessInfo.processInfo.environment
   ) -> ProgramCache? {
     if let path = environment["SPARROW_CACHE_DIR"], !path.isEmpty {
       return path == "off"
-        ? nil : ProgramCache(directory: URL(fileURLWithPath: path, isDirectory: true))
+        ? nil
+        : ProgramCache(
+          directory: URL(fileURLWithPath: path, isDirectory: true), leavesToPlatforms: true)
     }
     // The XDG specification says that a relative path is to be ignored.
     if let path = environment["XDG_CACHE_HOME"], path.hasPrefix("/") {
       let base = URL(fileURLWithPath: path, isDirectory: true)
-      return ProgramCache(directory: base.appendingPathComponent("sparrow", isDirectory: true))
+      return ProgramCache(
+        directory: base.appendingPathComponent("sparrow", isDirectory: true),
+        leavesToPlatforms: true)
     }
     guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
     let base = URL(fileURLWithPath: home, isDirectory: true)
     return ProgramCache(
-      directory: base.appendingPathComponent(".cache/sparrow", isDirectory: true))
+      directory: base.appendingPathComponent(".cache/sparrow", isDirectory: true),
+      leavesToPlatforms: true)
   }
 
   /// Where a key's entry lies.

@@ -140,3 +140,36 @@ package struct Normalisation: Codable, Hashable, Sendable {
   /// 0...255 to [0, 1]
   package static let unit = Normalisation(scale: 1 / 255, shift: 0)
 }
+
+extension TrainingConfiguration {
+  /// The operations that training and evaluation may call, by the names that the list of cases has
+  /// for them.
+  package var operations: Set<String> {
+    var names: Set = [
+      "fill", "gather", "denseForward", "densePass", "denseGradients", "reconstructionLoss",
+      "countNonzero",
+    ]
+    names.formUnion(network.code.operations)
+    switch optimizer.method {
+    case .adam: names.insert("adam")
+    case .sgd: names.insert("momentumStep")
+    }
+    if optimizer.gradientLimit != nil { names.insert("clipNorm") }
+    if optimizer.averageDecay != nil { names.insert("accumulateAverage") }
+    if network.unitNormDecoder { names.formUnion(["normaliseRows", "projectRows"]) }
+    if contractive > 0 { names.insert("addContractiveGradient") }
+    if network.code != .relu { names.formUnion(["denseBackward", "balanceLatents"]) }
+    if network.isDictionary { names.formUnion(["denseBackward", "matmul", "columnSums"]) }
+    // Layers whose weights do not stay in a core's cache are products of their own.
+    if zip(network.widths, network.widths.dropFirst()).contains(where: { $0 * $1 > 1 << 16 }) {
+      names.formUnion(["denseBackward", "matmul", "columnSums"])
+    }
+    if network.allowsSparseArithmetic {
+      names.formUnion([
+        "sparseTopK", "sparseScatter", "sparseDecode", "sparsePass", "sparseGroup",
+        "sparseGradients", "sparseUpdate",
+      ])
+    }
+    return names
+  }
+}

@@ -4,10 +4,16 @@ extension OperationCases {
   ///
   /// On a driver that compiles slowly the time is that of compiling, which depends on how many
   /// programs there are and not on how many cases; what is compiled is kept.
-  package static var start: [any OperationCase] {
+  package static var start: [any OperationCase] { start(of: nil) }
+
+  /// Those of some operations; of all when nil. Names that are no operation's are passed over.
+  package static func start(of operations: Set<String>?) -> [any OperationCase] {
     let all = all(.quick)
     return startLabels.flatMap { operation, labels in
-      all.filter { $0.operation == operation && labels.contains($0.label) }
+      all.filter {
+        $0.operation == operation && labels.contains($0.label)
+          && operations?.contains(operation) ?? true
+      }
     }
   }
 

@@ -8,15 +8,24 @@ import ReferenceBackend
 /// Work that runs on whichever backend was chosen.
 protocol BackendTask {
   associatedtype Result
+  /// The operations that it may need, by the names that the list of cases has for them: what the
+  /// self-test of a device is about. All when nil.
+  var operations: Set<String>? { get }
   func run<B: Backend>(on backend: B) throws -> Result
+}
+
+extension BackendTask {
+  var operations: Set<String>? { nil }
 }
 
 extension DeviceOptions {
   /// The chosen device, or nil for the reference; says on standard error which it is and why.
   ///
-  /// - Parameter tested: whether a device that fails its self-test is refused: `auto` then moves on.
+  /// - Parameters:
+  ///   - tested: whether a device that fails its self-test is refused: `auto` then moves on.
+  ///   - operations: what the self-test is about; everything when nil.
   /// - Throws: `Problem` or `DeviceRefusal` where a device was named that cannot be used.
-  func choose(tested: Bool = true) throws -> Device? {
+  func choose(tested: Bool = true, for operations: Set<String>? = nil) throws -> Device? {
     let request = try request()
     // The reference works where not even the loader does.
     if request.selector == .reference {
@@ -38,7 +47,7 @@ extension DeviceOptions {
         announce(selection, advises: devices.isEmpty)
         return nil
       }
-      guard tested, let obstacle = obstacle(of: devices[index]) else {
+      guard tested, let obstacle = obstacle(of: devices[index], for: operations) else {
         announce(selection)
         return devices[index]
       }
@@ -52,14 +61,18 @@ extension DeviceOptions {
 
   /// Why a self-test, now or remembered, forbids the device; nil where it does not, or where the
   /// device is forced.
-  private func obstacle(of device: Device) -> String? {
-    let identity = SelfTestIdentity(device.properties)
+  private func obstacle(of device: Device, for operations: Set<String>?) -> String? {
+    let extent = SelfTesting.Extent.start(of: operations)
+    // What has passed, or failed, as a whole needs no test of a part.
+    let whole = SelfTestIdentity(device.properties)
+    let part = SelfTestIdentity(device.properties, cases: extent.cases)
+    let identity = SelfTesting.trial.remembered(whole) == nil ? part : whole
     guard isForced else {
-      return SelfTesting.trial.verdict(on: device, identity) { device, identity in
+      return SelfTesting.trial.verdict(on: device, identity) { device, _ in
         Console.note(
           "Self-test of \(device.properties.summary): the first use with this driver and build;"
             + " compiling takes most of the time.")
-        return SelfTesting.run(device, identity, full: false)
+        return SelfTesting.run(device, extent)
       }.obstacle
     }
     let remembered = SelfTesting.trial.remembered(identity)
@@ -98,7 +111,9 @@ extension DeviceOptions {
 
   /// Runs the task on the chosen backend.
   func run<Task: BackendTask>(_ task: Task) throws -> Task.Result {
-    guard let device = try choose() else { return try task.run(on: ReferenceBackend()) }
+    guard let device = try choose(for: task.operations) else {
+      return try task.run(on: ReferenceBackend())
+    }
     return try task.run(on: OpenCLBackend(device: device))
   }
 }

@@ -212,7 +212,7 @@ struct BenchTrain: ParsableCommand {
     var operations: [OperationShare] = []
     let seconds: Double
     let name: String
-    if let chosen = try device.choose() {
+    if let chosen = try device.choose(for: configuration.operations) {
       let backend = try OpenCLBackend(device: chosen)
       name = backend.name
       seconds = try medianEpoch(configuration, images, on: backend)

@@ -66,7 +66,7 @@ struct BenchSegment: ParsableCommand {
           samples: picture.image.samples.map { Float($0) / 255 }), labels: picture.indices)
     }
     let job = Job(training: try training(), images: images)
-    let chosen = try device.choose()
+    let chosen = try device.choose(for: job.training.network.operations)
     var operations: [OperationShare] = []
     var total: Double?
     let figures: Job.Figures

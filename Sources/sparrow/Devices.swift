@@ -125,13 +125,13 @@ struct Devices: ParsableCommand {
         return
       }
       let identity = SelfTestIdentity(device.properties)
-      let verdict = SelfTesting.run(device, identity, full: true)
+      let verdict = SelfTesting.run(device, .full)
       (selfTest, selfTestPassed) = (verdict.summary, verdict.isPassed)
       let trial = SelfTesting.trial
       let remembered =
         retest
-        ? trial.verdict(on: device, identity, anew: true) {
-          SelfTesting.run($0, $1, full: false)
+        ? trial.verdict(on: device, identity, anew: true) { device, _ in
+          SelfTesting.run(device, .start(of: nil))
         } : trial.remembered(identity)
       firstUse = Self.text(of: remembered, retest ? nil : trial.store?.record(for: identity)?.date)
       firstUsePassed = remembered?.isPassed

@@ -82,6 +82,8 @@ struct Evaluate: ParsableCommand {
     let file: ModelFile
     let images: ImageSet
 
+    var operations: Set<String>? { file.description.training.operations }
+
     func run<B: Backend>(on backend: B) throws -> (EvaluationReport, String) {
       let evaluator = try Evaluator(
         try file.network(on: backend), batchSize: min(256, images.count))
@@ -138,6 +140,8 @@ struct Encode: ParsableCommand {
     let file: ModelFile
     let images: ImageSet
     let output: String
+
+    var operations: Set<String>? { file.description.training.operations }
 
     func run<B: Backend>(on backend: B) throws {
       let network = try file.network(on: backend)
@@ -197,6 +201,8 @@ struct Reconstruct: ParsableCommand {
     let file: ModelFile
     let images: ImageSet
     let output: String
+
+    var operations: Set<String>? { file.description.training.operations }
 
     func run<B: Backend>(on backend: B) throws {
       let evaluator = try Evaluator(

@@ -191,6 +191,8 @@ struct SegmentEvaluate: ParsableCommand {
     let model: SegmenterModel
     let settings: PredictionSettings
 
+    var operations: Set<String>? { model.description.training.network.operations }
+
     func run<B: Backend>(on backend: B) throws -> SegmentEvaluate.Result {
       var result = SegmentEvaluate.Result(report: SegmentationReport(classes: classes.names))
       let predictor = try SegmentationPredictor(model, settings: settings, on: backend)

@@ -70,6 +70,8 @@ struct SegmentPredict: ParsableCommand {
     let settings: PredictionSettings
     let wantsProbabilities, wantsUncertainty, wantsOverlay: Bool
 
+    var operations: Set<String>? { model.description.training.network.operations }
+
     func run<B: Backend>(on backend: B) throws -> [FileError] {
       let predictor = try SegmentationPredictor(model, settings: settings, on: backend)
       var failures: [FileError] = []

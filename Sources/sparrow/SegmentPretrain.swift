@@ -146,6 +146,8 @@ struct SegmentPretrain: ParsableCommand {
     let keeping: SegmentKeeping<PretrainingSettings>
     let images: [LabelledImage]
 
+    var operations: Set<String>? { keeping.settings.model.training.network.operations }
+
     func run<B: Backend>(on backend: B) throws {
       let (description, folder) = (keeping.settings.model, keeping.folder)
       let configuration = description.training

@@ -136,6 +136,8 @@ struct SegmentTrain: ParsableCommand {
     /// For the start of a run alone.
     let front: PretrainedModel?
 
+    var operations: Set<String>? { keeping.settings.model.training.network.operations }
+
     func run<B: Backend>(on backend: B) throws {
       let (description, folder) = (keeping.settings.model, keeping.folder)
       let settings = description.segmenting

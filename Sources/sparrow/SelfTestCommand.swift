@@ -16,6 +16,8 @@ struct SelfTestCommand: ParsableCommand {
   @Option(help: "The device that is expected there.") var identity: String
   @Option(help: "After so many seconds the process ends itself.") var seconds: Double
   @Flag(help: "All small cases of every operation.") var full = false
+  @Option(help: "Those of some operations, separated by commas.") var operations: String?
+  @Flag(help: "Take from standard input which operations are this process's.") var shared = false
 
   func run() throws {
     // An orphan must not outlast what its parent would have waited.
@@ -34,11 +36,24 @@ struct SelfTestCommand: ParsableCommand {
   }
 
   private func verdict() throws -> SelfTestVerdict {
+    let cases = cases()
     guard
       let device = try DeviceCatalog.devices().first(where: { $0.designation == designation }),
-      SelfTestIdentity(device.properties).digest == identity
+      SelfTestIdentity(device.properties, cases: cases).digest == identity
     else { return .failed("\(designation) is another device than a moment ago") }
-    return SelfTest.run(full ? OperationCases.all(.quick) : OperationCases.start, on: device)
+    let draw: (() -> Int?)? = shared ? { Self.nextOperation() } : nil
+    return SelfTest.run(cases, on: device, draw: draw)
+  }
+
+  private func cases() -> [any OperationCase] {
+    if full { return SelfTesting.Extent.full.cases }
+    guard let operations else { return OperationCases.start }
+    return OperationCases.start(of: Set(operations.split(separator: ",").map { String($0) }))
+  }
+
+  private static func nextOperation() -> Int? {
+    var place: UInt8 = 0
+    return read(STDIN_FILENO, &place, 1) == 1 ? Int(place) : nil
   }
 }
 
@@ -60,17 +75,47 @@ enum SelfTesting {
       patience: limit + 10)
   }
 
-  /// Runs the self-test in a process of its own, or, where none can be started, in this one.
-  static func run(_ device: Device, _ identity: SelfTestIdentity, full: Bool) -> SelfTestVerdict {
+  /// What a self-test consists of.
+  enum Extent {
+    /// All small cases of every operation.
+    case full
+    /// A case or two of each of these operations; of all when nil.
+    case start(of: Set<String>?)
+
+    var cases: [any OperationCase] {
+      switch self {
+      case .full: OperationCases.all(.quick)
+      case .start(let operations): OperationCases.start(of: operations)
+      }
+    }
+
+    fileprivate var arguments: [String] {
+      switch self {
+      case .full: ["--full"]
+      case .start(let operations):
+        operations.map { ["--operations", $0.sorted().joined(separator: ",")] } ?? []
+      }
+    }
+  }
+
+  /// Runs the self-test in processes of its own, or, where none can be started, in this one.
+  static func run(_ device: Device, _ extent: Extent) -> SelfTestVerdict {
+    let cases = extent.cases
+    let identity = SelfTestIdentity(device.properties, cases: cases)
     let arguments =
       [
         "self-test", device.designation, "--identity", identity.digest, "--seconds", "\(limit)",
-      ] + (full ? ["--full"] : [])
+        "--shared",
+      ] + extent.arguments
+    // On a CPU device compiling takes longest, on one core.
+    let processes = device.properties.kind == .cpu ? 2 : 1
     if let executable = Bundle.main.executablePath,
-      let verdict = IsolatedSelfTest.verdict(of: executable, arguments, seconds: limit)
+      let verdict = IsolatedSelfTest.verdict(
+        of: executable, arguments, seconds: limit, processes: processes,
+        parts: SelfTest.operations(of: cases).count)
     {
       return verdict
     }
-    return SelfTest.run(full ? OperationCases.all(.quick) : OperationCases.start, on: device)
+    return SelfTest.run(cases, on: device)
   }
 }

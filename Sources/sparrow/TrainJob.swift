@@ -20,6 +20,7 @@ struct TrainJob: BackendTask {
   var resuming: RunState?
 
   var configuration: TrainingConfiguration { description.model.training }
+  var operations: Set<String>? { configuration.operations }
 
   /// How to go on, for the end of a message.
   var advice: String {

@@ -186,6 +186,27 @@ import Testing
     }
   }
 
+  /// Two processes take each number once, and their verdicts are one.
+  @Test func twoShareTheWork() throws {
+    let folder = try TemporaryFolder()
+    let passed = try IsolatedSelfTest.text(of: .passed(cases: 1, seconds: 0.5))
+    let script = "dd bs=1 2>/dev/null >> '\(folder.path)/numbers'; echo '\(passed)'"
+    #expect(
+      IsolatedSelfTest.verdict(
+        of: "/bin/sh", ["-c", script], seconds: 20, processes: 2, parts: 200)
+        == .passed(cases: 2, seconds: 0.5))
+    let numbers = try Data(contentsOf: URL(fileURLWithPath: folder.path + "/numbers"))
+    #expect(numbers.sorted() == (0..<200).map { UInt8($0) })
+    // What one finds counts, and does not wait for the other.
+    let wrong = SelfTestVerdict.failed("x")
+    let text = try IsolatedSelfTest.text(of: wrong)
+    let either = "mkdir '\(folder.path)/first' 2>/dev/null || exec sleep 60; echo '\(text)'"
+    let start = ContinuousClock.now
+    #expect(
+      IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", either], seconds: 50, processes: 2) == wrong)
+    #expect(ContinuousClock.now - start < .seconds(20))
+  }
+
   /// A build log of any length leaves the pipe free.
   @Test func longErrorsAreCut() throws {
     let long = SelfTestVerdict.failed(String(repeating: "\u{1}é", count: 100_000))

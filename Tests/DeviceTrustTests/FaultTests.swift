@@ -264,7 +264,7 @@ private func configuration(_ network: AutoencoderConfiguration, targetL0: Double
 }
 
 /// A segmenter so small that each of its calls can be failed.
-private struct SegmentationWork {
+struct SegmentationWork {
   private let images: [LabelledImage]
   private let normalisation: PercentileNormalisation
   private let classes: ClassMap
@@ -286,9 +286,9 @@ private struct SegmentationWork {
 
   private let plain: SampleImage
 
-  func train(on backend: OpenCLBackend) throws -> SegmenterModel {
+  func train(on backend: OpenCLBackend, code: Code = .topK(3)) throws -> SegmenterModel {
     let network = ConvolutionalConfiguration(
-      inputs: 1, baseChannels: 4, levels: 2, code: .topK(3), hasSkips: true, outputs: 2)
+      inputs: 1, baseChannels: 4, levels: 2, code: code, hasSkips: true, outputs: 2)
     return try SegmenterTrainer.train(
       ConvolutionalTraining(
         network: network, cropSize: 8, batchSize: 2, length: .steps(1), learningRate: 1e-2),

@@ -1,8 +1,12 @@
+import Datasets
 import DeviceTrust
 import Foundation
+import Networks
 import OpenCLBackend
 import OpenCLRuntime
+import Segmentation
 import Testing
+import Training
 import Verification
 
 @Suite struct SelfTestTests {
@@ -34,6 +38,78 @@ import Verification
     let all = try programs(OperationCases.all(.quick))
     #expect(all.count >= 12)
     #expect(try programs(OperationCases.start) == all)
+  }
+
+  /// The self-test before a training is of its operations alone: no kernel is used that it has not
+  /// tried.
+  @Test(arguments: DeviceFamily.allCases) func coversWhatATrainingUses(family: DeviceFamily) throws
+  {
+    guard let device = try TestDevice.find() else { return }
+    let images = Glyphs.dataset(trainCount: 20, testCount: 4, seed: 1)
+    for configuration in Self.configurations {
+      let operations = configuration.operations
+      let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
+      let trainer = try Trainer(
+        configuration, images: images.train, normalisation: .unit, on: backend)
+      try trainer.run { _ in }
+      let evaluator = try Evaluator(trainer.step.network, batchSize: 4)
+      _ = try evaluator.evaluate(images.test, normalisation: .unit)
+      let tried = try OpenCLBackend(device: device, family: family, tuning: .rule)
+      for operation in OperationCases.start(of: operations) { _ = try operation.report(on: tried) }
+      let untried = backend.kernelNames.subtracting(tried.kernelNames)
+      #expect(untried.isEmpty, "\(configuration.network.code): \(untried.sorted())")
+      #expect(operations.isSubset(of: OperationCases.startLabels.map(\.key)))
+    }
+  }
+
+  private static let configurations: [TrainingConfiguration] = {
+    func make(
+      _ network: AutoencoderConfiguration,
+      _ change: (inout TrainingConfiguration) -> Void = { _ in }
+    ) -> TrainingConfiguration {
+      var result = TrainingConfiguration(network: network, epochs: 1, batchSize: 8)
+      change(&result)
+      return result
+    }
+    let codes: [Code] = [.relu, .topK(4), .batchTopK(4), .jumpReLU, .hardConcrete, .l1]
+    return codes.flatMap { code in
+      [
+        make(.collapsed(inputs: 784, latents: 16, code: code)) {
+          if code.hasPenalty { ($0.beta, $0.targetL0) = (1e-3, TargetL0(4)) }
+        },
+        make(.dictionary(inputs: 784, latents: 32, code: code)),
+      ]
+    } + [
+      make(.dictionary(inputs: 784, latents: 32, code: .topK(4))) { $0.arithmetic = .sparse },
+      make(.dictionary(inputs: 784, latents: 32, code: .topK(4))) {
+        $0.arithmetic = .sparse
+        $0.optimizer.gradientLimit = 1
+      },
+      make(.collapsed(inputs: 784, latents: 300)),
+      make(.collapsed(inputs: 784, latents: 16)) {
+        $0.optimizer.method = .sgd(momentum: 0.9)
+        $0.optimizer.averageDecay = 0.9
+        $0.contractive = 0.1
+      },
+    ]
+  }()
+
+  @Test(arguments: DeviceFamily.allCases) func coversWhatSegmentationUses(
+    family: DeviceFamily
+  ) throws {
+    guard let device = try TestDevice.find() else { return }
+    for code: Code in [.relu, .topK(4), .batchTopK(4), .jumpReLU, .hardConcrete, .l1] {
+      let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
+      let work = try SegmentationWork()
+      let model = try work.train(on: backend, code: code)
+      _ = try work.predict(model, on: backend)
+      let operations = model.description.training.network.operations
+      #expect(operations.isSubset(of: OperationCases.startLabels.map(\.key)))
+      let tried = try OpenCLBackend(device: device, family: family, tuning: .rule)
+      for operation in OperationCases.start(of: operations) { _ = try operation.report(on: tried) }
+      let untried = backend.kernelNames.subtracting(tried.kernelNames)
+      #expect(untried.isEmpty, "\(code): \(untried.sorted())")
+    }
   }
 
   /// A text in a kernel, and what a driver that miscompiles it would make of it.
