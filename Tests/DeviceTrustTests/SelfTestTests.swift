@@ -139,11 +139,12 @@ import Verification
       source: .columns, right: "sum += x[(ulong)i * width + j];",
       wrong: "sum += x[(ulong)i * width];"),
     .init(
-      source: .matmulBlock, right: "x##i = fma(s, b0, x##i);", wrong: "x##i = fma(s, b1, x##i);",
+      source: .matmulBlock, right: "fma((float16)(A_VALUE(i)), b16, x##i)",
+      wrong: "fma((float16)(A_VALUE(i)), b16.s1032547698badcfe, x##i)",
       family: .cpu),
     .init(
-      source: .convolutionCPU, right: "l##i = fma(value, low, l##i);",
-      wrong: "l##i = fma(value, high, l##i);", family: .cpu),
+      source: .convolutionCPU, right: "fma((float16)(p##i[k]), factor, s##i)",
+      wrong: "fma((float16)(p##i[0]), factor, s##i)", family: .cpu),
     .init(
       source: .tileGPU, right: "fma(av[i], bv[j], acc[i][j])",
       wrong: "fma(av[i], bv[0], acc[i][j])",
