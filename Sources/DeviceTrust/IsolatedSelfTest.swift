@@ -9,7 +9,7 @@ package enum IsolatedSelfTest {
   ///   - seconds: after which the process is killed.
   ///   - processes: how many run the command side by side, one or two: compilers take one core.
   ///   - parts: what they share: how many numbers, from 0, they find on their standard input, a byte
-  ///     each; whichever reads one does that part. At most 256.
+  ///     each, the last first; whichever reads one does that part. At most 256.
   /// - Returns: the joint verdict; nil where the command cannot be started.
   package static func verdict(
     of executable: String, _ arguments: [String], seconds: Double, processes: Int = 1,
@@ -29,13 +29,13 @@ package enum IsolatedSelfTest {
       let joined = SelfTestVerdict.joined(known)
       if known.count == children.count { return joined }
       if !joined.isPassed {
-        children.forEach { $0.end() }
+        for child in children { child.end() }
         return joined
       }
       guard ContinuousClock.now < end else { break }
       usleep(2000)
     }
-    children.forEach { $0.end() }
+    for child in children { child.end() }
     return .hung(seconds: seconds)
   }
 
@@ -73,7 +73,7 @@ private final class Queue {
     guard pipe(&ends) == 0 else { return nil }
     descriptor = ends[0]
     // Any system's pipe takes so few without a reader.
-    let numbers = (0..<count).map { UInt8($0) }
+    let numbers = (0..<count).reversed().map { UInt8($0) }
     _ = write(ends[1], numbers, count)
     close(ends[1])
     _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
