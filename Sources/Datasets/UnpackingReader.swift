@@ -92,7 +92,9 @@ package final class UnpackingReader {
 
   /// Up to `count` bytes as an array, for headers.
   package func readArray(upTo count: Int) throws -> [UInt8] {
-    try [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+    // All empty arrays are one object, into which this initializer would write its count.
+    guard count > 0 else { return [] }
+    return try [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       let rest = UnsafeMutableRawBufferPointer(buffer)
       initialized = try read(into: UnsafeMutableRawBufferPointer(rebasing: rest[..<count]))
     }

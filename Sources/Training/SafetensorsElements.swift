@@ -61,7 +61,9 @@ extension Safetensors {
       func read<Bits: FixedWidthInteger, Element>(
         _ element: (Bits) -> Element
       ) -> [Element] {
-        [Element](unsafeUninitializedCapacity: count) { target, initialized in
+        // All empty arrays are one object, into which this initializer would write its count.
+        guard count > 0 else { return [] }
+        return [Element](unsafeUninitializedCapacity: count) { target, initialized in
           bytes.withUnsafeBytes { raw in
             for i in 0..<count {
               let place = offset + MemoryLayout<Bits>.size * i

@@ -300,31 +300,6 @@ struct AugmentationTests {
     #expect(counts[1] > 30 && counts[0] > 30)
   }
 
-  @Test func batchesAreMadeFast() {
-    let images = [waves(width: 512, height: 512)]
-    var options = Augmentation.standard
-    options.elasticShare = 1
-    options.blurShare = 1
-    let sampler = CropSampler(images, size: 192, augmentation: options, seed: 1)
-    // This thread's time, since other tests run beside it; and crops one by one, since those of a batch
-    // are made on several threads.
-    func milliseconds() -> Double {
-      var time = timespec()
-      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-      return Double(time.tv_sec) * 1e3 + Double(time.tv_nsec) / 1e6
-    }
-    var best = Double.infinity
-    for i in 0..<20 {
-      let start = milliseconds()
-      let batches = (0..<4).map { sampler.batch(UInt64(4 * i + $0), count: 1) }
-      best = min(best, milliseconds() - start)
-      #expect(batches.allSatisfy { $0.labels.count == 192 * 192 })
-    }
-    print("4 crops of 192x192 in \(best) ms")
-    // It takes 6 on a machine on which training takes 380 for a batch.
-    #expect(best < 16)
-  }
-
   @Test func optionsAreStored() throws {
     let data = try JSONEncoder().encode(Augmentation.standard)
     #expect(try JSONDecoder().decode(Augmentation.self, from: data) == .standard)
