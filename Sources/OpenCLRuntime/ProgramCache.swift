@@ -46,7 +46,9 @@ package final class ProgramCache: Sendable {
   private static let headerByteCount = 16 + 32 + 32
 
   package let directory: URL
-  /// Whether programs of platforms that keep compiled kernels themselves are left to them.
+  /// Whether programs of platforms that keep compiled kernels themselves are left to them: not where
+  /// several backends work at once, for PoCL 3.1 ends the process when two threads are the first to
+  /// launch, and so to compile, one kernel.
   package let leavesToPlatforms: Bool
   private let hasWarned = Locked(false)
 
@@ -58,29 +60,31 @@ package final class ProgramCache: Sendable {
   /// Whether programs for the device are kept here.
   func takes(_ device: DeviceDescription) -> Bool { !leavesToPlatforms || !device.keepsPrograms }
 
-  /// The user's cache, which leaves to platforms what they keep: `$SPARROW_CACHE_DIR`, else `$XDG_CACHE_HOME/sparrow`, else
+  /// The user's cache: `$SPARROW_CACHE_DIR`, else `$XDG_CACHE_HOME/sparrow`, else
   /// `~/.cache/sparrow`; nil where `SPARROW_CACHE_DIR` is `off` or there is no home.
   package static func standard(
-    environment: [String: String] = ProcessInfo.processInfo.environment
+    environment: [String: String] = ProcessInfo.processInfo.environment,
+    leavesToPlatforms: Bool = false
   ) -> ProgramCache? {
     if let path = environment["SPARROW_CACHE_DIR"], !path.isEmpty {
       return path == "off"
         ? nil
         : ProgramCache(
-          directory: URL(fileURLWithPath: path, isDirectory: true), leavesToPlatforms: true)
+          directory: URL(fileURLWithPath: path, isDirectory: true),
+          leavesToPlatforms: leavesToPlatforms)
     }
     // The XDG specification says that a relative path is to be ignored.
     if let path = environment["XDG_CACHE_HOME"], path.hasPrefix("/") {
       let base = URL(fileURLWithPath: path, isDirectory: true)
       return ProgramCache(
         directory: base.appendingPathComponent("sparrow", isDirectory: true),
-        leavesToPlatforms: true)
+        leavesToPlatforms: leavesToPlatforms)
     }
     guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
     let base = URL(fileURLWithPath: home, isDirectory: true)
     return ProgramCache(
       directory: base.appendingPathComponent(".cache/sparrow", isDirectory: true),
-      leavesToPlatforms: true)
+      leavesToPlatforms: leavesToPlatforms)
   }
 
   /// Where a key's entry lies.

@@ -42,7 +42,7 @@ struct SelfTestCommand: ParsableCommand {
       SelfTestIdentity(device.properties, cases: cases).digest == identity
     else { return .failed("\(designation) is another device than a moment ago") }
     let draw: (() -> Int?)? = shared ? { Self.nextOperation() } : nil
-    return SelfTest.run(cases, on: device, draw: draw)
+    return SelfTest.run(cases, on: device, cache: .tool, draw: draw)
   }
 
   private func cases() -> [any OperationCase] {
@@ -116,6 +116,6 @@ enum SelfTesting {
     {
       return verdict
     }
-    return SelfTest.run(cases, on: device)
+    return SelfTest.run(cases, on: device, cache: .tool)
   }
 }
