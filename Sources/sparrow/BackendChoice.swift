@@ -77,7 +77,11 @@ extension DeviceOptions {
         Console.note(
           "Self-test of \(device.properties.summary): the first use with this driver and build;"
             + " compiling takes most of the time.")
-        return SelfTesting.run(device, extent)
+        let verdict = SelfTesting.run(device, extent)
+        if let store = SelfTesting.trial.store, store.record(for: identity) == nil {
+          Console.note("Warning: \(store.folder): what the self-test found cannot be kept there")
+        }
+        return verdict
       }.obstacle
     }
     let remembered = SelfTesting.trial.remembered(identity)

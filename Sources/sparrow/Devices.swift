@@ -1,7 +1,9 @@
 import ArgumentParser
 import DeviceTrust
 import Foundation
+import Networks
 import OpenCLRuntime
+import Training
 
 struct Devices: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -128,12 +130,17 @@ struct Devices: ParsableCommand {
       let verdict = SelfTesting.run(device, .full)
       (selfTest, selfTestPassed) = (verdict.summary, verdict.isPassed)
       let trial = SelfTesting.trial
+      // What was tested as a whole, or for the operations of the default network.
+      let usual = TrainingConfiguration(network: .collapsed(inputs: 784)).operations
+      let part = SelfTestIdentity(
+        device.properties, cases: SelfTesting.Extent.start(of: usual).cases)
+      let known = trial.remembered(identity) == nil && !retest ? part : identity
       let remembered =
         retest
         ? trial.verdict(on: device, identity, anew: true) { device, _ in
           SelfTesting.run(device, .start(of: nil))
-        } : trial.remembered(identity)
-      firstUse = Self.text(of: remembered, retest ? nil : trial.store?.record(for: identity)?.date)
+        } : trial.remembered(known)
+      firstUse = Self.text(of: remembered, retest ? nil : trial.store?.record(for: known)?.date)
       firstUsePassed = remembered?.isPassed
       let obstacle = remembered?.obstacle ?? verdict.obstacle
       refusal = obstacle.map { String($0.prefix { !$0.isNewline }) }

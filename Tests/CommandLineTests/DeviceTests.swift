@@ -199,7 +199,8 @@ func expectDevice(
     #expect(outcome.status == 0)
     guard outcome.isOnDevice else { return }
     let warnings = outcome.errorLines.filter { $0.hasPrefix("Warning: ") }
-    #expect(warnings.count == 1)
-    #expect(warnings.first?.contains("\(file)/cache") == true)
+    // Of the self-test's verdict, and once of the programs, unless the platform keeps them.
+    #expect((1...2).contains(warnings.count))
+    #expect(warnings.allSatisfy { $0.contains("\(file)/cache") })
   }
 }
