@@ -4,7 +4,7 @@
 // x C is the larger image of a pair and H' x W' x O the smaller, as in the specification.
 //
 // A convolution and its adjoint are one kernel, `convolve`, over weights that `packTaps` has laid
-// out for it. LANES pixels by sixteen channels are held in registers, and a source of zeros stands in
+// out for it. LANES pixels by sixteen channels are held in registers, and zeros stand in
 // for pixels beyond the edge. So each result is one chain acc = fma(x, w, acc) over the taps, row by
 // row, and the channels within each, starting from 0 and padding included, wherever its pixel lies.
 //
@@ -236,9 +236,8 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
         activateAll_float16(tile, LANES, activation);
         const uint lanes = min(end - position, (uint)LANES);
         if (valid == 16) {
-          for (uint lane = 0; lane < lanes; ++lane) {
+          for (uint lane = 0; lane < lanes; ++lane)
             vstore16(tile[lane], 0, y + (size_t)target[lane] * yPitch + channel);
-          }
         } else {
           for (uint lane = 0; lane < lanes; ++lane) {
             global float *result = y + (size_t)target[lane] * yPitch + channel;
@@ -263,8 +262,8 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
 // The gradient of the weights. For each band of rows of the output a product over its positions:
 // LANES rows (u, v, c) of the gradient by sixteen outputs in registers. A ticket is a band and a
 // block of sixteen outputs; what it leaves in `parts` [band][block][row][16], with the rows rounded
-// up to a multiple of LANES, `addGradient` adds up over the bands, in order. The bands depend on the shape
-// alone, and so does every bit.
+// up to a multiple of LANES, `addGradient` adds up over the bands, in order. The bands depend on
+// the shape alone, and so does every bit.
 //
 // Within a band the chains pass through memory after each CHUNK positions or so, which are few
 // enough that what they read stays in the first-level cache for all rows.
@@ -325,9 +324,8 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
             global const float *source =
                 g + ((size_t)line * outputWidth + begin) * gPitch + channel;
             if (valid == 16) {
-              for (uint k = 0; k < across; ++k, target += 16, source += gPitch) {
+              for (uint k = 0; k < across; ++k, target += 16, source += gPitch)
                 vstore16(vload16(0, source), 0, target);
-              }
             } else {
               for (uint k = 0; k < across; ++k, target += 16, source += gPitch)
                 for (uint o = 0; o < 16; ++o) target[o] = o < valid ? source[o] : 0.0f;

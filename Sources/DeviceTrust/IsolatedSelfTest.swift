@@ -73,10 +73,11 @@ private final class Queue {
     guard pipe(&ends) == 0 else { return nil }
     descriptor = ends[0]
     // Any system's pipe takes so few without a reader.
-    let numbers = (0..<count).reversed().map { UInt8($0) }
-    _ = write(ends[1], numbers, count)
-    close(ends[1])
     _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+    let numbers = (0..<count).reversed().map { UInt8($0) }
+    let written = write(ends[1], numbers, count)
+    close(ends[1])
+    guard written == count else { return nil }
   }
 
   deinit { close(descriptor) }

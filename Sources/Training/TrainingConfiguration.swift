@@ -159,9 +159,10 @@ extension TrainingConfiguration {
     if network.unitNormDecoder { names.formUnion(["normaliseRows", "projectRows"]) }
     if contractive > 0 { names.insert("addContractiveGradient") }
     if network.code != .relu { names.formUnion(["denseBackward", "balanceLatents"]) }
-    if network.isDictionary { names.formUnion(["denseBackward", "matmul", "columnSums"]) }
-    // Layers whose weights do not stay in a core's cache are products of their own.
-    if zip(network.widths, network.widths.dropFirst()).contains(where: { $0 * $1 > 1 << 16 }) {
+    // Layers whose weights do not stay in a core's cache are products of their own, as is a
+    // dictionary's encoder.
+    let weights = zip(network.widths, network.widths.dropFirst()).map(*)
+    if network.isDictionary || weights.contains(where: { $0 > 1 << 16 }) {
       names.formUnion(["denseBackward", "matmul", "columnSums"])
     }
     if network.allowsSparseArithmetic {

@@ -182,14 +182,23 @@ struct SegmentPretrain: ParsableCommand {
 }
 
 /// Reads a folder of images without labels; what cannot be read is listed at the end.
-func readImages(_ path: String) throws -> (images: [LabelledImage], failures: [FileError]) {
+///
+/// - Parameters:
+///   - what: the images are called in the line of progress.
+///   - check: throws a `FileError` for an image that does not fit, given its path.
+func readImages(
+  _ path: String, _ what: String = "images",
+  check: (SampleImage, String) throws -> Void = { _, _ in }
+) throws -> (images: [LabelledImage], failures: [FileError]) {
   let cases = try ImageCases.list(path)
   var images: [LabelledImage] = []
   var failures: [FileError] = []
-  let progress = FileProgress("reading images")
+  let progress = FileProgress("reading \(what)")
   for (index, entry) in cases.enumerated() {
     do {
-      images.append(LabelledImage(name: entry.name, image: try entry.read(), labels: nil))
+      let image = try entry.read()
+      try check(image, entry.paths[0])
+      images.append(LabelledImage(name: entry.name, image: image, labels: nil))
     } catch let error as FileError {
       failures.append(error)
     }

@@ -114,7 +114,8 @@ enum SelfTesting {
         of: executable, arguments, seconds: limit, processes: processes,
         parts: SelfTest.operations(of: cases).count)
     {
-      return verdict
+      guard case .passed(let count, _) = verdict, count != cases.count else { return verdict }
+      return .failed("its processes ran \(count) of \(cases.count) cases")
     }
     return SelfTest.run(cases, on: device, cache: .tool)
   }

@@ -35,24 +35,6 @@ struct UnlabelledOptions: ParsableArguments {
   static func load(
     _ folder: String, _ normalisation: PercentileNormalisation
   ) throws -> (images: [LabelledImage], failures: [FileError]) {
-    var images: [LabelledImage] = []
-    var failures: [FileError] = []
-    let progress = FileProgress("reading images without labels")
-    let cases = try ImageCases.list(folder)
-    for (index, entry) in cases.enumerated() {
-      do {
-        let image = try entry.read()
-        try normalisation.check(image, path: entry.paths[0])
-        images.append(LabelledImage(name: entry.name, image: image, labels: nil))
-      } catch let error as FileError {
-        failures.append(error)
-      }
-      progress.show(index + 1, of: cases.count)
-    }
-    progress.finish()
-    guard !images.isEmpty else {
-      throw failures.first ?? FileError(path: folder, reason: "no image could be read")
-    }
-    return (images, failures)
+    try readImages(folder, "images without labels") { try normalisation.check($0, path: $1) }
   }
 }
