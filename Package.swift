@@ -99,44 +99,49 @@ let package = Package(
         "Segmentation", "Training",
       ],
       path: "Tests/FuzzTargets"),
+    // Folders and the device, for the tests below.
+    .testTarget(name: "TestSupport", dependencies: ["OpenCLRuntime"]),
     .testTarget(
       name: "FuzzTests", dependencies: ["FuzzTargets", "RandomNumbers"],
       exclude: ["Corpus", "Dictionaries"]),
 
     .testTarget(name: "RandomNumbersTests", dependencies: ["RandomNumbers"]),
-    .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime"]),
+    .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "TestSupport"]),
     .testTarget(
       name: "BackendTests",
       dependencies: [
         "Compute", "Verification", "RandomNumbers", "ReferenceBackend", "OpenCLBackend",
-        "OpenCLRuntime", "Datasets", "Networks", "Training",
+        "OpenCLRuntime", "Datasets", "Networks", "TestSupport", "Training",
       ],
       exclude: ["Fixtures"]),
     .testTarget(
       name: "DeviceTrustTests",
       dependencies: [
         "Compute", "Datasets", "DeviceTrust", "Networks", "OpenCLBackend", "OpenCLRuntime",
-        "RandomNumbers", "Segmentation", "Training", "Verification",
+        "RandomNumbers", "Segmentation", "TestSupport", "Training", "Verification",
       ]),
-    .testTarget(name: "ImagingTests", dependencies: ["Imaging"], exclude: ["Fixtures"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Imaging", "RandomNumbers"]),
+    .testTarget(
+      name: "ImagingTests", dependencies: ["Imaging", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(
+      name: "DatasetsTests", dependencies: ["Datasets", "Imaging", "RandomNumbers", "TestSupport"]),
     .testTarget(
       name: "NetworksTests", dependencies: ["Networks", "RandomNumbers", "ReferenceBackend"]),
     .testTarget(
       name: "TrainingTests",
       dependencies: [
         "Compute", "Datasets", "Imaging", "Networks", "OpenCLBackend", "OpenCLRuntime",
-        "RandomNumbers", "ReferenceBackend", "Training",
+        "RandomNumbers", "ReferenceBackend", "TestSupport", "Training",
       ],
       exclude: ["Fixtures"]),
     .testTarget(
       name: "SegmentationTests",
       dependencies: [
         "Compute", "Imaging", "Networks", "OpenCLBackend", "OpenCLRuntime", "RandomNumbers",
-        "ReferenceBackend", "Segmentation", "Training",
+        "ReferenceBackend", "Segmentation", "TestSupport", "Training",
       ]),
     .testTarget(
-      name: "CommandLineTests", dependencies: ["sparrow", "Datasets", "Imaging", "Training"]),
+      name: "CommandLineTests",
+      dependencies: ["sparrow", "Datasets", "Imaging", "TestSupport", "Training"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -46,9 +46,7 @@ package final class ProgramCache: Sendable {
   private static let headerByteCount = 16 + 32 + 32
 
   package let directory: URL
-  /// Whether programs of platforms that keep compiled kernels themselves are left to them: not where
-  /// several backends work at once, for PoCL 3.1 ends the process when two threads are the first to
-  /// launch, and so to compile, one kernel.
+  /// Whether programs of platforms that keep compiled kernels themselves are left to them.
   package let leavesToPlatforms: Bool
   private let hasWarned = Locked(false)
 
@@ -61,30 +59,28 @@ package final class ProgramCache: Sendable {
   func takes(_ device: DeviceDescription) -> Bool { !leavesToPlatforms || !device.keepsPrograms }
 
   /// The user's cache: `$SPARROW_CACHE_DIR`, else `$XDG_CACHE_HOME/sparrow`, else
-  /// `~/.cache/sparrow`; nil where `SPARROW_CACHE_DIR` is `off` or there is no home.
+  /// `~/.cache/sparrow`; nil where `SPARROW_CACHE_DIR` is `off` or there is no home. It leaves to
+  /// platforms what they keep.
   package static func standard(
-    environment: [String: String] = ProcessInfo.processInfo.environment,
-    leavesToPlatforms: Bool = false
+    environment: [String: String] = ProcessInfo.processInfo.environment
   ) -> ProgramCache? {
+    standardDirectory(environment: environment).map {
+      ProgramCache(directory: $0, leavesToPlatforms: true)
+    }
+  }
+
+  private static func standardDirectory(environment: [String: String]) -> URL? {
     if let path = environment["SPARROW_CACHE_DIR"], !path.isEmpty {
-      return path == "off"
-        ? nil
-        : ProgramCache(
-          directory: URL(fileURLWithPath: path, isDirectory: true),
-          leavesToPlatforms: leavesToPlatforms)
+      return path == "off" ? nil : URL(fileURLWithPath: path, isDirectory: true)
     }
     // The XDG specification says that a relative path is to be ignored.
     if let path = environment["XDG_CACHE_HOME"], path.hasPrefix("/") {
       let base = URL(fileURLWithPath: path, isDirectory: true)
-      return ProgramCache(
-        directory: base.appendingPathComponent("sparrow", isDirectory: true),
-        leavesToPlatforms: leavesToPlatforms)
+      return base.appendingPathComponent("sparrow", isDirectory: true)
     }
     guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
     let base = URL(fileURLWithPath: home, isDirectory: true)
-    return ProgramCache(
-      directory: base.appendingPathComponent(".cache/sparrow", isDirectory: true),
-      leavesToPlatforms: leavesToPlatforms)
+    return base.appendingPathComponent(".cache/sparrow", isDirectory: true)
   }
 
   /// Where a key's entry lies.

@@ -5,11 +5,6 @@ import OpenCLBackend
 import OpenCLRuntime
 import ReferenceBackend
 
-extension ProgramCache {
-  /// Where the tool, which has one backend at a time, keeps compiled programs.
-  static let tool = ProgramCache.standard(leavesToPlatforms: true)
-}
-
 /// Work that runs on whichever backend was chosen.
 protocol BackendTask {
   associatedtype Result
@@ -123,7 +118,7 @@ extension DeviceOptions {
     guard let device = try choose(for: task.operations) else {
       return try task.run(on: ReferenceBackend())
     }
-    return try task.run(on: OpenCLBackend(device: device, cache: .tool))
+    return try task.run(on: OpenCLBackend(device: device))
   }
 }
 

@@ -213,7 +213,7 @@ struct BenchTrain: ParsableCommand {
     let seconds: Double
     let name: String
     if let chosen = try device.choose(for: configuration.operations) {
-      let backend = try OpenCLBackend(device: chosen, cache: .tool)
+      let backend = try OpenCLBackend(device: chosen)
       name = backend.name
       seconds = try medianEpoch(configuration, images, on: backend)
       operations = try profiled(configuration, images, on: chosen, steps: steps)
@@ -250,7 +250,7 @@ struct BenchTrain: ParsableCommand {
   private func profiled(
     _ configuration: TrainingConfiguration, _ images: ImageSet, on device: Device, steps: Int
   ) throws -> [OperationShare] {
-    let backend = try OpenCLBackend(device: device, cache: .tool, profiling: true)
+    let backend = try OpenCLBackend(device: device, profiling: true)
     var short = configuration
     short.epochs = 2
     let trainer = try Trainer(short, images: images, normalisation: .unit, on: backend)

@@ -71,7 +71,7 @@ struct BenchSegment: ParsableCommand {
     var total: Double?
     let figures: Job.Figures
     if let chosen {
-      figures = try job.run(on: OpenCLBackend(device: chosen, cache: .tool))
+      figures = try job.run(on: OpenCLBackend(device: chosen))
       (operations, total) = try profiled(job, on: chosen)
     } else {
       figures = try job.run(on: ReferenceBackend())
@@ -136,7 +136,7 @@ struct BenchSegment: ParsableCommand {
   }
 
   private func profiled(_ job: Job, on device: Device) throws -> ([OperationShare], Double) {
-    let backend = try OpenCLBackend(device: device, cache: .tool, profiling: true)
+    let backend = try OpenCLBackend(device: device, profiling: true)
     try job.train(on: backend) { report in
       if report.step == Self.warmup - 1 { backend.profile?.reset() }
     }

@@ -74,7 +74,7 @@ struct Check: ParsableCommand {
       }
       return try job.run(on: ReferenceBackend())
     }
-    let backend = try OpenCLBackend(device: device, family: layout, cache: .tool)
+    let backend = try OpenCLBackend(device: device, family: layout)
     let outcome = try job.run(on: backend)
     return Outcome(
       device: "\(outcome.device), \(backend.family.rawValue) layout",

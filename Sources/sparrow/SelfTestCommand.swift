@@ -42,7 +42,7 @@ struct SelfTestCommand: ParsableCommand {
       SelfTestIdentity(device.properties, cases: cases).digest == identity
     else { return .failed("\(designation) is another device than a moment ago") }
     let draw: (() -> Int?)? = shared ? { Self.nextOperation() } : nil
-    return SelfTest.run(cases, on: device, cache: .tool, draw: draw)
+    return SelfTest.run(cases, on: device, draw: draw)
   }
 
   private func cases() -> [any OperationCase] {
@@ -117,6 +117,6 @@ enum SelfTesting {
       guard case .passed(let count, _) = verdict, count != cases.count else { return verdict }
       return .failed("its processes ran \(count) of \(cases.count) cases")
     }
-    return SelfTest.run(cases, on: device, cache: .tool)
+    return SelfTest.run(cases, on: device)
   }
 }

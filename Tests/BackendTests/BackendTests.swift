@@ -4,6 +4,7 @@ import OpenCLBackend
 import OpenCLRuntime
 import RandomNumbers
 import ReferenceBackend
+import TestSupport
 import Testing
 import Verification
 
@@ -35,7 +36,7 @@ private func walk(_ cases: [any OperationCase], on backend: some Backend) throws
   }
 }
 
-@Suite(.serialized) struct DeviceOperationTests {
+@Suite(.usesDevice) struct DeviceOperationTests {
   /// Both layouts of the kernels on the one device: the other family's kernels must be right too.
   @Test(arguments: DeviceFamily.allCases) func everyCasePasses(family: DeviceFamily) throws {
     guard let device = try TestDevice.find() else { return }
@@ -43,21 +44,24 @@ private func walk(_ cases: [any OperationCase], on backend: some Backend) throws
     try walk(OperationCases.all(.full), on: backend)
   }
 
-  /// Every tile adds in the same order, so that tuning cannot change a result.
+  /// Every tile adds in the same order, whichever way its operands lie, so that tuning cannot
+  /// change a result. Each variant with two of the four ways: the others differ in what is read.
   @Test func allMatmulVariantsGiveTheSameBits() throws {
     guard let device = try TestDevice.find() else { return }
     let backend = try OpenCLBackend(device: device, tuning: .rule)
+    let ways = [(false, false), (true, false), (false, true), (true, true)]
     for (m, n, k) in [(65, 33, 300), (128, 200, 64), (7, 513, 1030)] {
-      for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
-        let shape = MatmulShape(m: m, n: n, k: k, transposeA: ta, transposeB: tb)
-        let a = try backend.filled(ta ? [k, m] : [m, k], seed: 1)
-        let b = try backend.filled(tb ? [n, k] : [k, n], seed: 2)
-        let bias = try backend.filled([n], seed: 3)
-        var first: [Float]?
-        for variant in DeviceFamily.allCases.flatMap(MatmulVariant.all(for:)) {
+      let (a, aTransposed) = try operand(m, k, seed: 1, on: backend)
+      let (b, bTransposed) = try operand(k, n, seed: 2, on: backend)
+      let bias = try backend.filled([n], seed: 3)
+      var first: [Float]?
+      for (index, variant) in DeviceFamily.allCases.flatMap(MatmulVariant.all(for:)).enumerated() {
+        for (ta, tb) in [ways[index % 4], ways[(index + index / 4 % 2 * 2 + 1) % 4]] {
+          let shape = MatmulShape(m: m, n: n, k: k, transposeA: ta, transposeB: tb)
           let c = try backend.filled([m, n], seed: 4)
           try backend.launchMatmul(
-            variant, shape, a, b, into: c, epilogue: .bias(bias, .sigmoid))
+            variant, shape, ta ? aTransposed : a, tb ? bTransposed : b, into: c,
+            epilogue: .bias(bias, .sigmoid))
           let result = try backend.download(c)
           let same = result == first ?? result
           #expect(same, "\(variant.name) at \(shape)")
@@ -65,6 +69,18 @@ private func walk(_ cases: [any OperationCase], on backend: some Backend) throws
         }
       }
     }
+  }
+
+  /// A matrix, and its transpose.
+  private func operand(
+    _ rows: Int, _ columns: Int, seed: UInt64, on backend: OpenCLBackend
+  ) throws -> (OpenCLBackend.Floats, OpenCLBackend.Floats) {
+    let matrix = try backend.filled([rows, columns], seed: seed)
+    let values = try backend.download(matrix)
+    let transposed = try backend.allocate([columns, rows], of: Float.self)
+    try backend.upload(
+      (0..<rows * columns).map { values[$0 % rows * columns + $0 / rows] }, into: transposed)
+    return (matrix, transposed)
   }
 
   @Test func sameCallsGiveTheSameBits() throws {

@@ -2,11 +2,12 @@ import Compute
 import Foundation
 import OpenCLBackend
 import ReferenceBackend
+import TestSupport
 import Testing
 import Verification
 
 /// The code layers' backward operations against differences of what they differentiate.
-@Suite(.serialized) struct CodeGradientTests {
+@Suite(.usesDevice) struct CodeGradientTests {
   /// Runs the check on the reference and, where there is one, on the device in both layouts.
   private func onEveryBackend(_ check: some GradientCheck) throws {
     try check.run(on: ReferenceBackend())

@@ -2,6 +2,7 @@ import Compute
 import Foundation
 import OpenCLBackend
 import ReferenceBackend
+import TestSupport
 import Testing
 import Verification
 
@@ -35,7 +36,7 @@ extension FlawedBackend {
 }
 
 /// What the case list cannot hold: how the operations hang together.
-@Suite(.serialized) struct ConvolutionTests {
+@Suite(.usesDevice) struct ConvolutionTests {
   private static let layers: [(height: Int, width: Int, ConvolutionGeometry)] = [
     (7, 9, .same(3)), (8, 6, ConvolutionGeometry(kernel: 2, stride: 2)),
     (9, 13, ConvolutionGeometry(kernelHeight: 5, kernelWidth: 3, stride: 3, padding: 2)),

@@ -1,5 +1,6 @@
 import Compute
 import Foundation
+import TestSupport
 import Testing
 
 /// The figures of `Fixtures/features.py`.
@@ -34,7 +35,7 @@ private struct Fixture: Decodable {
 }
 
 /// Against another implementation, of which nothing but the figures is known.
-@Suite(.serialized) struct FeatureFixtureTests {
+@Suite(.usesDevice) struct FeatureFixtureTests {
   @Test func normalisationIsThatOfPyTorch() throws {
     for fixture in try Fixture.read().normalisations {
       try onEveryBackend { try normalise(fixture, on: $0) }

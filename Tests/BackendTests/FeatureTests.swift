@@ -2,10 +2,11 @@ import Compute
 import Foundation
 import OpenCLBackend
 import ReferenceBackend
+import TestSupport
 import Testing
 import Verification
 
-@Suite(.serialized) struct FeatureTests {
+@Suite(.usesDevice) struct FeatureTests {
   // MARK: Normalisation
 
   /// Statistics far from 0: by plain sums of squares nothing would be left of the variance.

@@ -1,10 +1,11 @@
 import Compute
 import OpenCLBackend
 import ReferenceBackend
+import TestSupport
 import Testing
 import Verification
 
-@Suite(.serialized) struct OptimizerOperationTests {
+@Suite(.usesDevice) struct OptimizerOperationTests {
   /// The reference, and the device with both layouts where there is one.
   private func onEveryBackend(_ body: (any Backend) throws -> Void) throws {
     try body(ReferenceBackend())

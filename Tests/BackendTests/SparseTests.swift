@@ -2,12 +2,13 @@ import Compute
 import OpenCLBackend
 import RandomNumbers
 import ReferenceBackend
+import TestSupport
 import Testing
 import Verification
 
 /// The sparse operations in the order in which a training step calls them: what a list of single
 /// operations cannot show.
-@Suite(.serialized) struct SparseTests {
+@Suite(.usesDevice) struct SparseTests {
   /// Runs `body` on the reference and on both layouts of the device.
   private func onEachBackend(_ body: (any Backend) throws -> Void) throws {
     try body(ReferenceBackend(threads: 2))

@@ -5,6 +5,7 @@ import OpenCLBackend
 import OpenCLRuntime
 import RandomNumbers
 import ReferenceBackend
+import TestSupport
 import Testing
 import Training
 
@@ -47,6 +48,7 @@ private func train<B: Backend>(
   /// On the device that tests are run on: all steps pass, and the run has the bits of one that is
   /// not verified.
   @Test(
+    .usesDevice,
     arguments: [Code.relu, .topK(3), .batchTopK(3), .jumpReLU, .hardConcrete, .l1], [false, true])
   func stepsPassAndTheRunStaysAsItIs(code: Code, dictionary: Bool) throws {
     guard let device = try TestDevice.find(), !dictionary || code == .topK(3) else { return }

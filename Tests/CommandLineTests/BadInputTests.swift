@@ -1,6 +1,7 @@
 import Datasets
 import Foundation
 import Imaging
+import TestSupport
 import Testing
 
 /// Bad data and bad models: status 1, one line that names the file and, where one helps, the byte.

@@ -1,6 +1,7 @@
 import Datasets
 import Foundation
 import Imaging
+import TestSupport
 import Testing
 
 /// One JSON object, of numbers where numbers belong: decoding fails for anything else.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Commands around the tool, for `Tool.run(through:)`: they wait for the run's checkpoint, then do

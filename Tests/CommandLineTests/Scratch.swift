@@ -1,46 +1,8 @@
 import Datasets
 import Foundation
 import Imaging
+import TestSupport
 import Testing
-
-/// A folder that is gone when this value is.
-final class TemporaryFolder: Sendable {
-  let path: String
-
-  init() throws {
-    path =
-      FileManager.default.temporaryDirectory
-      .appendingPathComponent("sparrow-tool-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { remove() }
-
-  func remove() { try? FileManager.default.removeItem(atPath: path) }
-
-  func file(_ name: String) -> String { "\(path)/\(name)" }
-
-  /// Writes `bytes` and returns the path.
-  func write(_ bytes: [UInt8], to name: String) throws -> String {
-    try Data(bytes).write(to: URL(fileURLWithPath: file(name)))
-    return file(name)
-  }
-
-  func write(_ text: String, to name: String) throws -> String {
-    try write(Array(text.utf8), to: name)
-  }
-
-  func makeFolder(_ name: String) throws -> String {
-    try FileManager.default.createDirectory(
-      atPath: file(name), withIntermediateDirectories: true)
-    return file(name)
-  }
-
-  /// Everything in it and below, hidden files as well.
-  var names: [String] {
-    ((try? FileManager.default.subpathsOfDirectory(atPath: path)) ?? []).sorted()
-  }
-}
 
 /// What all tests share: the tool's caches and a model.
 enum Scratch {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// The built `sparrow`, run as a process of its own.
@@ -68,7 +69,7 @@ enum Tool {
   ///   - seconds: after which it is killed.
   static func run(
     _ arguments: [String], environment: [String: String] = [:], through wrapper: [String] = [],
-    output: String? = nil, seconds: Double = 120
+    output: String? = nil, seconds: Double = 600
   ) async throws -> Outcome {
     let command = wrapper + [try path] + arguments
     let turnstile = arguments.contains("reference") ? Turnstile.reference : Turnstile.device
@@ -138,43 +139,8 @@ private final class Watch: @unchecked Sendable {
   func end() { lock.withLock { isOver = true } }
 }
 
-/// Lets so many pass at once; the others wait in the order they came.
-actor Turnstile {
-  static let reference = Turnstile(places: ProcessInfo.processInfo.activeProcessorCount)
-  static let device = Turnstile(places: 1)
-
-  private var places: Int
-  private var waiting: [CheckedContinuation<Void, Never>] = []
-
-  init(places: Int) { self.places = places }
-
-  nonisolated func pass<Result: Sendable>(
-    _ body: @Sendable () async throws -> Result
-  ) async throws -> Result {
-    await enter()
-    do {
-      let result = try await body()
-      await leave()
-      return result
-    } catch {
-      await leave()
-      throw error
-    }
-  }
-
-  private func enter() async {
-    if places > 0 {
-      places -= 1
-    } else {
-      await withCheckedContinuation { waiting.append($0) }
-    }
-  }
-
-  private func leave() {
-    if waiting.isEmpty {
-      places += 1
-    } else {
-      waiting.removeFirst().resume()
-    }
-  }
+extension Turnstile {
+  fileprivate static let reference = Turnstile(
+    places: ProcessInfo.processInfo.activeProcessorCount)
+  fileprivate static let device = Turnstile(places: 1)
 }

@@ -1,5 +1,6 @@
 import Datasets
 import Imaging
+import TestSupport
 import Testing
 
 struct IDXTests {

@@ -15,8 +15,8 @@ final class LoopbackServer: Sendable {
     var body: [UInt8] = []
     /// The connection is closed after so many bytes of the body.
     var cutAfter: Int?
-    /// Seconds of silence before the body.
-    var delay: TimeInterval = 0
+    /// Called between the head and the body, which waits for its return.
+    var beforeBody: (@Sendable () -> Void)?
 
     static let notFound = Answer(status: 404, body: Array("no such file".utf8))
 
@@ -116,7 +116,7 @@ final class LoopbackServer: Sendable {
     head += "Content-Length: \(answer.body.count)\r\n"
     for header in answer.headers { head += header + "\r\n" }
     write(Array((head + "\r\n").utf8), on: connection)
-    if answer.delay > 0 { Thread.sleep(forTimeInterval: answer.delay) }
+    answer.beforeBody?()
     write(Array(answer.body.prefix(answer.cutAfter ?? .max)), on: connection)
   }
 

@@ -26,15 +26,12 @@ struct MNISTTests {
 
   @Test(.enabled(if: isPresent || isRequired, "no shared/data/mnist beside the package"))
   func loads() throws {
-    let start = ContinuousClock.now
     let data = try DataSource.mnist(folder: Self.folder).load()
-    let elapsed = ContinuousClock.now - start
     #expect(data.summary == "mnist: 60000 + 10000 images, 28x28 grey")
     #expect(data.train.labels?.prefix(5) == [5, 0, 4, 1, 9])
     #expect(data.test.labels?.prefix(5) == [7, 2, 1, 0, 4])
     let sum = data.train.pixels.reduce(0) { $0 + Int($1) }
     // The mean grey level of the training part is 33.3184.
     #expect(abs(Double(sum) / Double(data.train.pixels.count) - 33.3184) < 0.001)
-    print("MNIST loaded in \(elapsed)")
   }
 }

@@ -1,6 +1,7 @@
 import DeviceTrust
 import Foundation
 import OpenCLRuntime
+import TestSupport
 import Testing
 
 @Suite struct SelfTestStoreTests {
@@ -58,7 +59,7 @@ import Testing
   }
 }
 
-@Suite struct DeviceTrialTests {
+@Suite(.usesDevice) struct DeviceTrialTests {
   private let passed = SelfTestVerdict.passed(cases: 1, seconds: 0)
   private let wrong = SelfTestVerdict.miscomputed(
     operation: "matmul", label: "1x1x1", failure: "C[0] is 1")
@@ -143,7 +144,7 @@ import Testing
   @Test func onlyOneTestsAtATime() throws {
     guard let device = try TestDevice.find() else { return }
     let folder = try TemporaryFolder()
-    let trial = DeviceTrial(store: SelfTestStore(folder: folder.path), patience: 20)
+    let trial = DeviceTrial(store: SelfTestStore(folder: folder.path), patience: 600)
     let identity = SelfTestIdentity(device.properties)
     let begun = DispatchSemaphore(value: 0)
     let done = DispatchSemaphore(value: 0)
@@ -171,7 +172,7 @@ import Testing
 }
 
 @Suite struct IsolatedSelfTestTests {
-  private func verdict(_ script: String, seconds: Double = 20) -> SelfTestVerdict? {
+  private func verdict(_ script: String, seconds: Double = 600) -> SelfTestVerdict? {
     IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", script], seconds: seconds)
   }
 
@@ -193,18 +194,16 @@ import Testing
     let script = "dd bs=1 2>/dev/null >> '\(folder.path)/numbers'; echo '\(passed)'"
     #expect(
       IsolatedSelfTest.verdict(
-        of: "/bin/sh", ["-c", script], seconds: 20, processes: 2, parts: 200)
+        of: "/bin/sh", ["-c", script], seconds: 600, processes: 2, parts: 200)
         == .passed(cases: 2, seconds: 0.5))
     let numbers = try Data(contentsOf: URL(fileURLWithPath: folder.path + "/numbers"))
     #expect(numbers.sorted() == (0..<200).map { UInt8($0) })
     // What one finds counts, and does not wait for the other.
     let wrong = SelfTestVerdict.failed("x")
     let text = try IsolatedSelfTest.text(of: wrong)
-    let either = "mkdir '\(folder.path)/first' 2>/dev/null || exec sleep 60; echo '\(text)'"
-    let start = ContinuousClock.now
+    let either = "mkdir '\(folder.path)/first' 2>/dev/null || exec sleep 600; echo '\(text)'"
     #expect(
-      IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", either], seconds: 50, processes: 2) == wrong)
-    #expect(ContinuousClock.now - start < .seconds(20))
+      IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", either], seconds: 300, processes: 2) == wrong)
   }
 
   /// A build log of any length leaves the pipe free.
@@ -224,9 +223,7 @@ import Testing
   @Test func crashesAndHangs() throws {
     #expect(verdict("kill -SEGV $$") == .crashed(signal: SIGSEGV))
     #expect(verdict("kill -ABRT $$") == .crashed(signal: SIGABRT))
-    let start = ContinuousClock.now
-    #expect(verdict("exec sleep 60", seconds: 0.2) == .hung(seconds: 0.2))
-    #expect(ContinuousClock.now - start < .seconds(20))
+    #expect(verdict("exec sleep 600", seconds: 0.2) == .hung(seconds: 0.2))
     #expect(IsolatedSelfTest.verdict(of: "/nonexistent", [], seconds: 1) == nil)
   }
 

@@ -7,6 +7,7 @@ import OpenCLBackend
 import OpenCLRuntime
 import RandomNumbers
 import Segmentation
+import TestSupport
 import Testing
 import Training
 import Verification
@@ -38,7 +39,7 @@ private func configuration(_ network: AutoencoderConfiguration, targetL0: Double
   TrainingConfiguration.recommended(for: network, epochs: 2, batchSize: 10, targetL0: targetL0)
 }
 
-@Suite(.serialized) struct FaultTests {
+@Suite(.usesDevice) struct FaultTests {
   /// Every call and event of a training run and its evaluation, on both layouts of the kernels.
   @Test(arguments: DeviceFamily.allCases) func training(family: DeviceFamily) throws {
     guard let device = try TestDevice.find() else { return }

@@ -45,7 +45,8 @@ enum Faults {
   /// With `SPARROW_FAULTS=all` every call fails with every code; else with one of them in turn.
   static let isThorough = ProcessInfo.processInfo.environment["SPARROW_FAULTS"] == "all"
 
-  /// Where compiled programs lie, PoCL's too, so that backends are made quickly.
+  /// Where compiled programs lie, PoCL's too: each fault has a backend of its own, and to build its
+  /// programs from source again takes four times as long as all else.
   static let cache = ProgramCache.standard().map { ProgramCache(directory: $0.directory) }
 
   /// Fails every call, or every event, of `work` in turn, each on a backend of its own, and looks

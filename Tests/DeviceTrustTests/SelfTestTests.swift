@@ -5,11 +5,12 @@ import Networks
 import OpenCLBackend
 import OpenCLRuntime
 import Segmentation
+import TestSupport
 import Testing
 import Training
 import Verification
 
-@Suite struct SelfTestTests {
+@Suite(.usesDevice) struct SelfTestTests {
   @Test(arguments: DeviceFamily.allCases) func aGoodDevicePasses(family: DeviceFamily) throws {
     guard let device = try TestDevice.find() else { return }
     let verdict = SelfTest.run(OperationCases.start, on: device, family: family)

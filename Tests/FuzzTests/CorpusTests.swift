@@ -41,7 +41,7 @@ import Testing
 
   #if compiler(>=6.3) && os(Linux)
     /// In a process of its own, which a trap ends, with memory of its own to be counted.
-    @Test(.timeLimit(.minutes(5)), arguments: FuzzTarget.allCases)
+    @Test(arguments: FuzzTarget.allCases)
     func inputsAreSurvivedWithinTheirMemory(target: FuzzTarget) async {
       await #expect(processExitsWith: .success) { [target = target as FuzzTarget] in
         try Replay.run(target)

@@ -1,5 +1,6 @@
 import Foundation
 import Imaging
+import TestSupport
 import Testing
 
 /// Damaged files end in one error that names the path or in an image; never in a crash, a hang, or

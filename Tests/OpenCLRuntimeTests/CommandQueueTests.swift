@@ -1,8 +1,9 @@
 import Foundation
 import OpenCLRuntime
+import TestSupport
 import Testing
 
-@Suite(.enabled(if: TestDevice.isPresent)) struct CommandQueueTests {
+@Suite(.usesDevice, .enabled(if: TestDevice.isPresent)) struct CommandQueueTests {
   private let numbers = (0..<1000).map { Float($0) }
 
   @Test func bytesSurviveTheRoundTripWhollyAndInPart() throws {

@@ -1,5 +1,6 @@
 import Foundation
 import OpenCLRuntime
+import TestSupport
 import Testing
 
 @Suite struct DeviceCatalogTests {
@@ -8,7 +9,7 @@ import Testing
     #expect(TestDevice.isPresent, "SPARROW_REQUIRE_OPENCL=1, but no OpenCL device can be used")
   }
 
-  @Test(.enabled(if: TestDevice.isPresent))
+  @Test(.usesDevice, .enabled(if: TestDevice.isPresent))
   func devicesDescribeThemselves() throws {
     for device in try DeviceCatalog.devices() {
       #expect(!device.name.isEmpty && !device.platformName.isEmpty)
@@ -26,7 +27,7 @@ import Testing
 
   /// Fails each call of a survey in turn: it either throws (no platforms) or leaves something out
   /// and says what, and it never crashes.
-  @Test(.enabled(if: TestDevice.isPresent))
+  @Test(.usesDevice, .enabled(if: TestDevice.isPresent))
   func oneBrokenAnswerIsReportedAndHidesNothingElse() throws {
     let (whole, calls) = try FaultInjection.countCalls { try DeviceCatalog.survey() }
     let deviceCount = whole.map(\.devices.count).reduce(0, +)
@@ -48,7 +49,7 @@ import Testing
     }
   }
 
-  @Test(.enabled(if: TestDevice.isPresent))
+  @Test(.usesDevice, .enabled(if: TestDevice.isPresent))
   func noDriverAndNoDeviceAreNoErrors() throws {
     FaultInjection.arm(failing: 1, code: -1001)
     #expect(try DeviceCatalog.devices().isEmpty)

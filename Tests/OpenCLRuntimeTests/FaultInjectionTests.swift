@@ -1,8 +1,9 @@
 import Foundation
 import OpenCLRuntime
+import TestSupport
 import Testing
 
-@Suite(.enabled(if: TestDevice.isPresent)) struct FaultInjectionTests {
+@Suite(.usesDevice, .enabled(if: TestDevice.isPresent)) struct FaultInjectionTests {
   /// Every kind of call this module makes, once or more.
   private func workload(_ device: Device, cache: ProgramCache?) throws -> [Float] {
     let context = try Context(device: device)
@@ -37,7 +38,7 @@ import Testing
   private let expected = (0..<16).map { Float($0 * 3) }
 
   @Test(arguments: [Int32(-5), -6, -14, -2, -36, -4]) func everyCallMayFail(code: Int32) throws {
-    let device = try #require(TestDevice.shared)
+    let device = try #require(try TestDevice.find())
     let whole = HandleLedger()
     let (result, calls) = try FaultInjection.countCalls {
       try whole.observe { try workload(device, cache: nil) }
@@ -75,7 +76,7 @@ import Testing
 
   /// A command that is enqueued and aborted on the device: whoever asks how it ended is told.
   @Test func everyEventMayFail() throws {
-    let device = try #require(TestDevice.shared)
+    let device = try #require(try TestDevice.find())
     let (_, _, events) = try FaultInjection.count { try workload(device, cache: nil) }
     #expect(events >= 5)
     for event in 1...events {
@@ -93,7 +94,7 @@ import Testing
   /// A device that is lost at some call answers no later one either: everything is let go of, and
   /// nothing waits for it.
   @Test func aDeviceMayBeLostAtAnyCall() throws {
-    let device = try #require(TestDevice.shared)
+    let device = try #require(try TestDevice.find())
     let (_, calls) = try FaultInjection.countCalls { try workload(device, cache: nil) }
     for call in 1...calls {
       let ledger = HandleLedger()
@@ -125,7 +126,7 @@ import Testing
 
   /// With a cache some failures are made good by building anew; none may be noticed otherwise.
   @Test func failuresAroundTheCacheAreMadeGood() throws {
-    let device = try #require(TestDevice.shared)
+    let device = try #require(try TestDevice.find())
     try withTemporaryDirectory { directory in
       let cache = ProgramCache(directory: directory)
       _ = try workload(device, cache: cache)

@@ -1,7 +1,8 @@
 import OpenCLRuntime
+import TestSupport
 import Testing
 
-@Suite(.enabled(if: TestDevice.isPresent)) struct KernelTests {
+@Suite(.usesDevice, .enabled(if: TestDevice.isPresent)) struct KernelTests {
   private func kernel(_ name: String, _ source: String, _ context: Context) throws -> Kernel {
     try Kernel(
       program: Program(

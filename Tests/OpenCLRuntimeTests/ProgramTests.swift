@@ -1,8 +1,9 @@
 import Foundation
 import OpenCLRuntime
+import TestSupport
 import Testing
 
-@Suite(.enabled(if: TestDevice.isPresent)) struct ProgramTests {
+@Suite(.usesDevice, .enabled(if: TestDevice.isPresent)) struct ProgramTests {
   private func build(
     _ context: Context, _ cache: ProgramCache?, options: String = TestSource.options,
     source: String = TestSource.add

@@ -6,6 +6,7 @@ import OpenCLBackend
 import RandomNumbers
 import ReferenceBackend
 import Segmentation
+import TestSupport
 import Testing
 import Training
 
@@ -133,7 +134,7 @@ private func pretrained<B: Backend>(
     #expect(first.parameters != other.parameters)
   }
 
-  @Test(arguments: [DeviceFamily.cpu, .gpu])
+  @Test(.usesDevice, arguments: [DeviceFamily.cpu, .gpu])
   func theDeviceTrainsAsTheReferenceDoes(family: DeviceFamily) throws {
     guard let device = try TestDevice.find() else { return }
     func losses<B: Backend>(on backend: B) throws -> [Float] {
@@ -201,7 +202,7 @@ private func pretrained<B: Backend>(
 
 @Suite struct PredictorTests {
   /// Whatever the tiles, the bits are those of the whole image.
-  @Test(arguments: [Code.relu, .topK(3), .jumpReLU])
+  @Test(.usesDevice, arguments: [Code.relu, .topK(3), .jumpReLU])
   func tilesGiveTheBitsOfTheWhole(code: Code) throws {
     let model = try segmenter(steps: 2, code: code, levels: 3, on: ReferenceBackend())
     let image = brightSpots(count: 1, width: 91, height: 75)[0].image

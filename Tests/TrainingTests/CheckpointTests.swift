@@ -3,6 +3,7 @@ import Imaging
 import Networks
 import RandomNumbers
 import ReferenceBackend
+import TestSupport
 import Testing
 import Training
 

@@ -5,6 +5,7 @@ import Networks
 import OpenCLBackend
 import OpenCLRuntime
 import ReferenceBackend
+import TestSupport
 import Testing
 import Training
 

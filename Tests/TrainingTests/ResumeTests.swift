@@ -5,6 +5,7 @@ import Networks
 import OpenCLBackend
 import OpenCLRuntime
 import ReferenceBackend
+import TestSupport
 import Testing
 import Training
 
@@ -206,12 +207,12 @@ func figures(_ history: [EpochMetrics]) -> [[UInt64]] {
   }
 }
 
-@Suite struct DeviceFailureTests {
+@Suite(.usesDevice) struct DeviceFailureTests {
   /// Any call of a run may fail: from the state after the failure, or else the last checkpoint, or
   /// the start, it ends with the bits of a run that nothing befell.
   @Test(arguments: [ResumedRun.jumpReLU, .sparse])
   func aRunSurvivesTheFailureOfAnyCall(kind: ResumedRun) throws {
-    guard let device = try TrainingDevice.find() else { return }
+    guard let device = try TestDevice.find() else { return }
     let configuration = kind.configuration
     func fresh() throws -> OpenCLBackend {
       try OpenCLBackend(device: device, tuning: .rule)
@@ -251,7 +252,7 @@ func figures(_ history: [EpochMetrics]) -> [[UInt64]] {
   /// What is reckoned is what is allocated, but for what single operations take.
   @Test(arguments: ResumedRun.allCases)
   func theMemoryOfARunIsKnown(kind: ResumedRun) throws {
-    guard let device = try TrainingDevice.find() else { return }
+    guard let device = try TestDevice.find() else { return }
     func allocated(_ batch: Int) throws -> (real: Int, reckoned: Int) {
       var configuration = kind.configuration
       configuration.batchSize = batch
@@ -278,16 +279,5 @@ func figures(_ history: [EpochMetrics]) -> [[UInt64]] {
     #expect(
       memory.largestBatch(memory: room, largestBuffer: buffer)
         == min(1000, buffer / memory.largestOfSample))
-  }
-}
-
-enum TrainingDevice {
-  static func find() throws -> Device? {
-    let devices = try DeviceCatalog.devices()
-    guard
-      case .device(let index, _) = try DeviceRequest(flag: nil).select(
-        from: devices.map(\.properties))
-    else { return nil }
-    return devices[index]
   }
 }

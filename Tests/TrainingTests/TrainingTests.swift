@@ -6,6 +6,7 @@ import OpenCLBackend
 import OpenCLRuntime
 import RandomNumbers
 import ReferenceBackend
+import TestSupport
 import Testing
 import Training
 
@@ -152,17 +153,7 @@ func configuration(
   }
 }
 
-@Suite(.serialized) struct DeviceTrainingTests {
-  private func device() throws -> Device? {
-    let devices = try DeviceCatalog.devices()
-    let selection = try DeviceRequest(flag: nil).select(from: devices.map(\.properties))
-    if case .device(let index, _) = selection { return devices[index] }
-    if ProcessInfo.processInfo.environment["SPARROW_REQUIRE_OPENCL"] == "1" {
-      Issue.record("SPARROW_REQUIRE_OPENCL=1, and there is no OpenCL device")
-    }
-    return nil
-  }
-
+@Suite(.usesDevice) struct DeviceTrainingTests {
   private func losses<B: Backend>(
     _ configuration: TrainingConfiguration, _ images: ImageSet, steps: Int, on backend: B
   ) throws -> ([Double], [Float]) {
@@ -190,7 +181,7 @@ func configuration(
   /// The same loss on device and reference to 1e-5 over the first 20 steps, at the seed's size.
   @Test(arguments: DeviceFamily.allCases)
   func deviceFollowsTheReference(family: DeviceFamily) throws {
-    guard let device = try device() else { return }
+    guard let device = try TestDevice.find() else { return }
     let images = Glyphs.dataset(trainCount: 2000, testCount: 1, seed: 3).train
     let configuration = TrainingConfiguration(network: .collapsed(inputs: 784), seed: 4)
     let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
@@ -202,7 +193,7 @@ func configuration(
   }
 
   @Test func twoRunsGiveTheSameBits() throws {
-    guard let device = try device() else { return }
+    guard let device = try TestDevice.find() else { return }
     let images = Glyphs.dataset(trainCount: 1000, testCount: 1, seed: 3).train
     let configuration = TrainingConfiguration(network: .collapsed(inputs: 784), seed: 4)
     func run() throws -> [Float] {

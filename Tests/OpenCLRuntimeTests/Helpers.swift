@@ -1,46 +1,10 @@
 import Foundation
 import OpenCLRuntime
+import TestSupport
+import Testing
 
-/// The device that these tests run on: what `SPARROW_DEVICE` says, else what Sparrow would choose.
-enum TestDevice {
-  /// nil where there is no OpenCL device, or where the choice is the reference.
-  static let shared: Device? = {
-    isolatePoCLCache()
-    guard let devices = try? DeviceCatalog.devices(), !devices.isEmpty,
-      let selection = try? DeviceRequest(flag: nil).select(from: devices.map(\.properties)),
-      case .device(let index, _) = selection
-    else { return nil }
-    return devices[index]
-  }()
-
-  static var isPresent: Bool { shared != nil }
-
-  /// Whether the absence of a device is a failure.
-  static var isRequired: Bool {
-    ProcessInfo.processInfo.environment["SPARROW_REQUIRE_OPENCL"] == "1"
-  }
-
-  static func context() throws -> Context {
-    guard let device = shared else { throw Missing() }
-    return try Context(device: device)
-  }
-
-  struct Missing: Error {}
-
-  /// PoCL may abort on a kernel cache that another process has damaged, so tests get their own.
-  private static func isolatePoCLCache() {
-    guard ProcessInfo.processInfo.environment["POCL_CACHE_DIR"] == nil else { return }
-    let path = cacheDirectory.path
-    guard
-      (try? FileManager.default.createDirectory(
-        at: cacheDirectory, withIntermediateDirectories: true)) != nil
-    else { return }
-    setenv("POCL_CACHE_DIR", path, 0)
-    atexit { try? FileManager.default.removeItem(at: TestDevice.cacheDirectory) }
-  }
-
-  private static let cacheDirectory = FileManager.default.temporaryDirectory
-    .appendingPathComponent("sparrow-pocl-\(ProcessInfo.processInfo.processIdentifier)")
+extension TestDevice {
+  static func context() throws -> Context { try Context(device: #require(try find())) }
 }
 
 /// Runs `body` with a directory that is gone afterwards.

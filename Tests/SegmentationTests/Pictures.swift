@@ -1,17 +1,8 @@
 import Foundation
 import Imaging
+import TestSupport
 
-/// A folder that is gone when this value is.
-final class TemporaryFolder {
-  let path: String
-
-  init() throws {
-    path = NSTemporaryDirectory() + "/sparrow-segmentation-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
+extension TemporaryFolder {
   /// Writes a PNG, and the folders above it.
   @discardableResult
   func write(
