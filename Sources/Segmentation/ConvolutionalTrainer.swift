@@ -172,38 +172,52 @@ package final class ConvolutionalTrainer<B: Backend> {
     let figures = try (0..<2).map { _ in
       try backend.allocate([task.figureCount], of: Float.self)
     }
+    func currentState() throws -> ConvolutionalState? {
+      // What is reported of the steps so far belongs to the state.
+      while !pending.isEmpty { try take() }
+      return try state(seconds: secondsSoFar())
+    }
     func keep(isEnd: Bool) throws {
-      try keeper?.keep(RunMoment(step: stepsDone, epoch: nil, isEnd: isEnd)) {
-        // What is reported of the steps so far belongs to the state.
-        while !pending.isEmpty { try take() }
-        return try state(seconds: secondsSoFar())
-      }
+      try keeper?.keep(
+        RunMoment(step: stepsDone, epoch: nil, isEnd: isEnd), state: currentState)
     }
-    while true {
-      let seconds = secondsSoFar()
-      let progress = configuration.length.progress(done: stepsDone, seconds: seconds)
-      if progress >= 1 { break }
-      if let teaching, teacher == nil, progress >= teaching.start {
-        let weights = try weights()
-        try teaching.begin(weights)
-        teacher = weights
+    var isBetweenSteps = true
+    do {
+      while true {
+        let seconds = secondsSoFar()
+        let progress = configuration.length.progress(done: stepsDone, seconds: seconds)
+        if progress >= 1 { break }
+        if let teaching, teacher == nil, progress >= teaching.start {
+          let weights = try weights()
+          try teaching.begin(weights)
+          teacher = weights
+        }
+        let step = stepsDone + 1
+        isBetweenSteps = false
+        try task.prepare(step: step, workspace)
+        control.begin(step: step, seed: configuration.seed)
+        try network.forward(workspace, step: control.step)
+        let own = figures[step % figures.count]
+        try task.differentiate(workspace, figures: own)
+        try network.backward(workspace, step: control.step)
+        try update(rate: configuration.rate(at: progress))
+        try task.finish(step: step, control, network)
+        pending.append((step, try backend.beginDownload(own)))
+        stepsDone = step
+        if pending.count == figures.count { try take() }
+        isBetweenSteps = true
+        if configuration.length.progress(done: step, seconds: 0) < 1 { try keep(isEnd: false) }
       }
-      let step = stepsDone + 1
-      try task.prepare(step: step, workspace)
-      control.begin(step: step, seed: configuration.seed)
-      try network.forward(workspace, step: control.step)
-      let own = figures[step % figures.count]
-      try task.differentiate(workspace, figures: own)
-      try network.backward(workspace, step: control.step)
-      try update(rate: configuration.rate(at: progress))
-      try task.finish(step: step, control, network)
-      pending.append((step, try backend.beginDownload(own)))
-      stepsDone = step
-      if pending.count == figures.count { try take() }
-      if configuration.length.progress(done: step, seconds: 0) < 1 { try keep(isEnd: false) }
+      while !pending.isEmpty { try take() }
+      try keep(isEnd: true)
+    } catch let error where isBetweenSteps && !(error is RunInterrupted) {
+      // The device's memory is as it was between two steps, if no command before has failed.
+      if let keeper, (try? backend.finish()) != nil, let state = try? currentState() {
+        try? keeper.save(state)
+        try? keeper.finish()
+      }
+      throw error
     }
-    while !pending.isEmpty { try take() }
-    try keep(isEnd: true)
   }
 
   private func update(rate: Double) throws {

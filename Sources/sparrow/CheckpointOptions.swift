@@ -1,8 +1,11 @@
 import ArgumentParser
 import Foundation
+import OpenCLRuntime
 import Training
 
-/// `--resume` and `--checkpoint-every`
+enum OnDeviceFailure: String, CaseIterable, ExpressibleByArgument { case stop, reference }
+
+/// `--resume`, `--checkpoint-every` and `--on-device-failure`.
 struct CheckpointOptions: ParsableArguments {
   @Option(
     name: .customLong("resume"),
@@ -23,6 +26,11 @@ struct CheckpointOptions: ParsableArguments {
         it. SIGINT and SIGTERM save the run and stop it; a second one stops it at once.
         """, valueName: "interval"))
   var every: String?
+  @Option(
+    help: ArgumentHelp(
+      "After an error of the device: stop, or go on from the last checkpoint on the reference.",
+      valueName: "action"))
+  var onDeviceFailure = OnDeviceFailure.stop
 
   func validate() throws {
     if let run { try requirePath(run, "--resume") }
@@ -43,13 +51,38 @@ struct CheckpointOptions: ParsableArguments {
   static func refuseSettings(
     besides allowed: Set<String>, _ arguments: some Sequence<String> = CommandLine.arguments
   ) throws {
-    let own: Set = ["resume", "checkpoint-every", "device", "force-device"]
+    let own: Set = [
+      "resume", "checkpoint-every", "on-device-failure", "device", "force-device",
+    ]
     for argument in arguments where argument.hasPrefix("--") && argument.count > 2 {
       let name = argument.dropFirst(2).prefix { $0 != "=" }
       guard !own.contains(String(name)), !allowed.contains(String(name)) else { continue }
       throw ValidationError(
         "--resume takes the run's settings from its checkpoint: leave out --\(name)")
     }
+  }
+}
+
+extension OpenCLError {
+  /// Says that the run goes on on the reference.
+  ///
+  /// - Parameter place: such as "after step 3".
+  func noteGoingOn(_ place: String) {
+    Console.clearLine()
+    Console.note(
+      "Warning: the device failed: "
+        + "\(self)".appendingToFirstLine("; going on \(place), on the reference"))
+  }
+
+  /// What ends a run.
+  ///
+  /// - Parameter advice: how it can go on, from its first sign of punctuation.
+  func problem(advice: String) -> Problem {
+    guard !isShortageOfMemory else { return Problem("out of device memory: \(self)\(advice)") }
+    return Problem(
+      "the device failed: "
+        + "\(self)".appendingToFirstLine(
+          advice + "; --device reference works without OpenCL"))
   }
 }
 

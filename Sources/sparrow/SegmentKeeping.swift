@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
 import Imaging
+import OpenCLRuntime
+import ReferenceBackend
 import Segmentation
 import Training
 
@@ -47,20 +49,58 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
     } catch let interruption as RunInterrupted {
       Console.clearLine()
       Console.note(
-        "Stopped by \(StopSignals.name(interruption.signal)) after step \(steps). Saved\(advice)")
+        "Stopped by \(StopSignals.name(interruption.signal)) after step \(steps)"
+          + "\(advice.isEmpty ? "" : ". Saved\(advice)")")
       throw ExitCode(128 + interruption.signal)
     } catch let error as FileError {
       Console.clearLine()
-      throw Problem("\(error)\(session.store.isEmpty ? "" : advice)")
+      throw Problem("\(error)\(advice)")
     }
   }
 
-  private var advice: String {
-    "; 'sparrow segment \(verb) --resume \(folder.path)' goes on from the last checkpoint"
+  /// How to go on, for the end of a message.
+  var advice: String {
+    session.store.isEmpty
+      ? ""
+      : "; 'sparrow segment \(verb) --resume \(folder.path)' goes on from the last checkpoint"
   }
 
   /// After the results are written.
   func finish() { session.store.removePrevious() }
+}
+
+/// The training of a convolutional network on a backend.
+protocol SegmentJob: BackendTask where Result == Void {
+  associatedtype Settings: ConvolutionalSettings
+  var keeping: SegmentKeeping<Settings> { get set }
+}
+
+extension DeviceOptions {
+  /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.
+  func run(_ job: some SegmentJob, onFailure: OnDeviceFailure) throws {
+    do {
+      try run(job)
+    } catch let error as OpenCLError where onFailure == .reference {
+      var next = job
+      try next.keeping.returnToLastCheckpoint()
+      error.noteGoingOn(
+        next.keeping.resuming.map { "after step \($0.training.stepCount)" } ?? "from the start")
+      try next.run(on: ReferenceBackend())
+    } catch let error as OpenCLError
+      where error.isShortageOfMemory || job.keeping.session.isOpen
+    {
+      throw error.problem(advice: job.keeping.advice)
+    }
+  }
+}
+
+extension SegmentKeeping {
+  fileprivate mutating func returnToLastCheckpoint() throws {
+    guard session.isOpen, !session.store.isEmpty else { return }
+    let (checkpoint, note) = try session.store.load(ConvolutionalCheckpoint<Settings>.init(path:))
+    if let note { Console.note("Warning: \(note)") }
+    resuming = checkpoint.state
+  }
 }
 
 extension CheckpointOptions {

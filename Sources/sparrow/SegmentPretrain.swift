@@ -114,7 +114,8 @@ struct SegmentPretrain: ParsableCommand {
           settings: PretrainingSettings(model: model, images: absolutePath(images)),
           content: contentSHA256(of: normalised), folder: folder,
           session: RunSession(folder: folder.path), interval: checkpoints.interval,
-          verb: "pretrain", resuming: nil), images: normalised))
+          verb: "pretrain", resuming: nil), images: normalised),
+      onFailure: checkpoints.onDeviceFailure)
     try report(failures)
   }
 
@@ -138,12 +139,12 @@ struct SegmentPretrain: ParsableCommand {
         keeping: SegmentKeeping(
           settings: settings, content: saved.description.content, folder: folder, session: session,
           interval: checkpoints.interval, verb: "pretrain", resuming: saved.state),
-        images: normalised))
+        images: normalised), onFailure: checkpoints.onDeviceFailure)
     try report(failures)
   }
 
-  private struct Job: BackendTask {
-    let keeping: SegmentKeeping<PretrainingSettings>
+  private struct Job: SegmentJob {
+    var keeping: SegmentKeeping<PretrainingSettings>
     let images: [LabelledImage]
 
     var operations: Set<String>? { keeping.settings.model.training.network.operations }

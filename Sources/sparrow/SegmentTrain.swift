@@ -95,7 +95,8 @@ struct SegmentTrain: ParsableCommand {
           content: contentSHA256(of: images + (others?.images ?? [])), folder: folder,
           session: RunSession(folder: folder.path), interval: checkpoints.interval, verb: "train",
           resuming: nil), images: images, originals: content.images,
-        unlabelled: others?.images ?? [], front: front))
+        unlabelled: others?.images ?? [], front: front),
+      onFailure: checkpoints.onDeviceFailure)
     try report(content.failures + (others?.failures ?? []))
   }
 
@@ -126,12 +127,13 @@ struct SegmentTrain: ParsableCommand {
         keeping: SegmentKeeping(
           settings: settings, content: saved.description.content, folder: folder, session: session,
           interval: checkpoints.interval, verb: "train", resuming: saved.state), images: images,
-        originals: content.images, unlabelled: others?.images ?? [], front: nil))
+        originals: content.images, unlabelled: others?.images ?? [], front: nil),
+      onFailure: checkpoints.onDeviceFailure)
     try report(content.failures + (others?.failures ?? []))
   }
 
-  private struct Job: BackendTask {
-    let keeping: SegmentKeeping<SegmentationSettings>
+  private struct Job: SegmentJob {
+    var keeping: SegmentKeeping<SegmentationSettings>
     let images, originals, unlabelled: [LabelledImage]
     /// For the start of a run alone.
     let front: PretrainedModel?

@@ -8,8 +8,6 @@ import OpenCLRuntime
 import ReferenceBackend
 import Training
 
-enum OnDeviceFailure: String, CaseIterable, ExpressibleByArgument { case stop, reference }
-
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train an autoencoder on images.",
@@ -51,18 +49,13 @@ struct Train: ParsableCommand {
         to the same bits, stops the run and is named. The run's result is not changed by it.
         """, valueName: "steps"))
   var verifyEvery: Int?
-  @Option(
-    help: ArgumentHelp(
-      "After an error of the device: stop, or go on from the last checkpoint on the reference.",
-      valueName: "action"))
-  var onDeviceFailure = OnDeviceFailure.stop
 
   func validate() throws {
     if let verifyEvery { try requirePositive(verifyEvery, "--verify-every") }
     if let data { _ = try dataSource(data) }
     if checkpoints.run != nil {
       return try CheckpointOptions.refuseSettings(
-        besides: ["data", "epochs", "verify-every", "on-device-failure"])
+        besides: ["data", "epochs", "verify-every"])
     }
     guard data != nil else {
       throw ValidationError("Missing expected argument '--data <source>'")
@@ -176,7 +169,7 @@ struct Train: ParsableCommand {
   private func run(_ job: TrainJob) throws {
     do {
       try device.run(job)
-    } catch let error as OpenCLError where onDeviceFailure == .reference {
+    } catch let error as OpenCLError where checkpoints.onDeviceFailure == .reference {
       let store = job.session.store
       var next = job
       if job.session.isOpen, !store.isEmpty {
@@ -185,20 +178,11 @@ struct Train: ParsableCommand {
         next.resuming = checkpoint.run
         next.description.device = checkpoint.description.device
       }
-      let place =
-        next.resuming.map { "after \($0.progress(of: job.configuration))" } ?? "from the start"
-      Console.clearLine()
-      Console.note(
-        "Warning: the device failed: "
-          + "\(error)".appendingToFirstLine("; going on \(place), on the reference"))
+      error.noteGoingOn(
+        next.resuming.map { "after \($0.progress(of: job.configuration))" } ?? "from the start")
       try next.run(on: ReferenceBackend())
-    } catch let error as OpenCLError where error.isShortageOfMemory {
-      throw Problem("out of device memory: \(error)\(job.advice)")
-    } catch let error as OpenCLError where job.session.isOpen {
-      throw Problem(
-        "the device failed: "
-          + "\(error)".appendingToFirstLine(
-            job.advice + "; --device reference works without OpenCL"))
+    } catch let error as OpenCLError where error.isShortageOfMemory || job.session.isOpen {
+      throw error.problem(advice: job.advice)
     }
   }
 }
