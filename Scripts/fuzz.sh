@@ -79,7 +79,7 @@ fi
 dictionary() {
   case $1 in
     autoencoder | pretrained | segmenter) echo json ;;
-    safetensors | models) echo safetensors ;;
+    safetensors | models | checkpoints) echo safetensors ;;
     png | jpeg | tiff) echo image ;;
     gzip) echo idx ;;
     *) echo "$1" ;;

@@ -16,11 +16,13 @@ extension Safetensors {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let json = String(decoding: try encoder.encode(description), as: UTF8.self)
-    self.init(
-      metadata: [
-        Self.formatKey: format, Self.descriptionKey: json,
-        Self.checksumKey: Self.checksum(json, entries, isSealed),
-      ], entries: entries)
+    self.init(metadata: [Self.formatKey: format, Self.descriptionKey: json], entries: entries)
+    writeChecksum(isSealed: isSealed)
+  }
+
+  /// Makes the checksum that of the content as it now is.
+  package mutating func writeChecksum(isSealed: Bool = false) {
+    metadata[Self.checksumKey] = Self.checksum(descriptionText ?? "", entries, isSealed)
   }
 
   package var format: String? { metadata[Self.formatKey] }

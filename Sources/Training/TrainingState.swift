@@ -90,6 +90,9 @@ extension TrainingState {
     for entry in entries {
       let parts = entry.name.split(separator: "/", maxSplits: 1)
       guard parts.count == 2 else {
+        guard !Self.arenaTensors.contains(entry.name) else {
+          throw FileError(path: path, reason: "tensor \"\(entry.name)\" is not in parts")
+        }
         switch entry.elements {
         case .f32(let values): tensors.append((entry.name, values))
         case .u32(let values): counts.append((entry.name, values))

@@ -14,6 +14,8 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
   case safetensors
   /// `ModelFile`, `PretrainedModel` and `SegmenterModel` from whole files.
   case models
+  /// `Checkpoint` and the two `ConvolutionalCheckpoint`, sealed anew, to the run that goes on.
+  case checkpoints
   /// The description of an autoencoder with weights that fit, to the usable network.
   case autoencoder
   /// The description of a pretrained front end with weights that fit, to the usable network.
@@ -44,7 +46,8 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
     return switch self {
     // Deflate's limit, and once more for the pieces.
     case .gzip, .idx, .npy: fixed + 2 * 1032 * size
-    case .safetensors, .models, .autoencoder, .pretrained, .segmenter: fixed + 64 * size
+    case .safetensors, .models, .checkpoints, .autoencoder, .pretrained, .segmenter:
+      fixed + 64 * size
     case .words: fixed + 64 * size
     // 1032 bytes of packed bits, each bit a pixel of three samples in single precision.
     case .png: fixed + 1032 * 8 * 3 * size
@@ -62,6 +65,7 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
       case .npy: try ArrayTargets.npy(bytes)
       case .safetensors: try ModelTargets.safetensors(bytes)
       case .models: try ModelTargets.models(bytes)
+      case .checkpoints: try CheckpointTargets.checkpoints(bytes)
       case .autoencoder: try ModelTargets.autoencoder(bytes)
       case .pretrained: try ModelTargets.pretrained(bytes)
       case .segmenter: try ModelTargets.segmenter(bytes)

@@ -8,26 +8,30 @@ import Training
 
 enum ModelTargets {
   /// What was read is written as it can be read.
-  private static let everyType = Set(Safetensors.ElementType.allCases)
+  static let everyType = Set(Safetensors.ElementType.allCases)
 
   static func safetensors(_ bytes: UnsafeRawBufferPointer) throws {
     let file = try Safetensors(Data(bytes), path: "x", types: everyType)
     require(Set(file.entries.map(\.name)).count == file.entries.count, "a name twice")
     do {
-      let written = try content(of: file)
-      let again = try content(of: Safetensors(Data(written), path: "x", types: everyType))
+      let written = try written(file, InputFile.content)
+      let again = try self.written(
+        Safetensors(Data(written), path: "x", types: everyType), InputFile.content)
       require(again == written, "what is written is read as something else")
     } catch {
       broken("what is written cannot be read: \(error)")
     }
   }
 
-  private static func content(of file: Safetensors) throws -> [UInt8] {
+  /// Calls `body` with the path of `file`, written.
+  static func written<Result>(
+    _ file: Safetensors, _ body: (String) throws -> Result
+  ) throws -> Result {
     try FuzzFile.with(UnsafeRawBufferPointer(start: nil, count: 0)) { path in
       let copy = path + "-copy"
       defer { unlink(copy) }
       try file.write(to: copy)
-      return try InputFile.bytes(of: copy, maximum: 1 << 30)
+      return try body(copy)
     }
   }
 
@@ -175,5 +179,11 @@ enum ModelTargets {
     } catch {
       broken("a model that was read cannot be used: \(error)")
     }
+  }
+}
+
+extension InputFile {
+  fileprivate static func content(_ path: String) throws -> [UInt8] {
+    try bytes(of: path, maximum: 1 << 30)
   }
 }
