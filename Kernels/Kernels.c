@@ -53,6 +53,16 @@ static const char sparse[] = {
     , 0};
 const char *const sparrowKernelSparse = sparse;
 
+static const char sparseLatents[] = {
+#embed "sparse_latents.cl"
+    , 0};
+const char *const sparrowKernelSparseLatents = sparseLatents;
+
+static const char sparseSums[] = {
+#embed "sparse_sums.cl"
+    , 0};
+const char *const sparrowKernelSparseSums = sparseSums;
+
 static const char matmul_block[] = {
 #embed "matmul_block.cl"
     , 0};

@@ -12,6 +12,8 @@ extern const char *const sparrowKernelColumns;
 extern const char *const sparrowKernelTickets;
 extern const char *const sparrowKernelSelect;
 extern const char *const sparrowKernelSparse;
+extern const char *const sparrowKernelSparseLatents;
+extern const char *const sparrowKernelSparseSums;
 extern const char *const sparrowKernelMatmulBlock;
 extern const char *const sparrowKernelMatmulCPU;
 extern const char *const sparrowKernelDenseCPU;

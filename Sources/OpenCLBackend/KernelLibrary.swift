@@ -5,8 +5,8 @@ import OpenCLRuntime
 package enum KernelSource: String, CaseIterable, Sendable {
   case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
     denseCPU
-  case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, codes,
-    gates, convolutionCPU, convolutionGPU
+  case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, sparseLatents,
+    sparseSums, codes, gates, convolutionCPU, convolutionGPU
   case tileGPU, convolutionGradientGPU, convolutionPartsGPU
   case logarithm, strips, normalise, pool, segmentation
 
@@ -28,6 +28,8 @@ package enum KernelSource: String, CaseIterable, Sendable {
     case .tickets: String(cString: sparrowKernelTickets)
     case .select: String(cString: sparrowKernelSelect)
     case .sparse: String(cString: sparrowKernelSparse)
+    case .sparseLatents: String(cString: sparrowKernelSparseLatents)
+    case .sparseSums: String(cString: sparrowKernelSparseSums)
     case .codes: String(cString: sparrowKernelCodes)
     case .gates: String(cString: sparrowKernelGates)
     case .convolutionCPU: String(cString: sparrowKernelConvolutionCPU)
@@ -77,7 +79,8 @@ package struct KernelSources: Sendable {
       case .convolutionCPU: [text(.activation), text(.tickets), own]
       case .matmulCPU, .denseCPU:
         [text(.activation), text(.tickets), text(.matmulBlock), own]
-      case .sparse: [text(.tickets), text(.select), own]
+      case .sparse: [text(.tickets), text(.select), text(.sparseSums), own]
+      case .sparseLatents: [text(.tickets), text(.sparseSums), own]
       case .codes: [text(.select), own]
       case .densePassCPU:
         // The block in two forms: straight on the way forward, transposed on the way back.

@@ -3,17 +3,24 @@ import OpenCLRuntime
 
 /// Sparse codes: on CPUs rows and latents are drawn by ticket, on GPUs each has a work-group.
 extension OpenCLBackend {
-  /// Macros of `Kernels/sparse.cl` that the launches must agree with.
+  /// Macros of `Kernels/sparse.cl` and `sparse_latents.cl` that the launches must agree with.
   private enum Macro {
     static let group = 64
     static let rows = 4
     static let latents = 8
   }
 
-  private func sparseKernel(_ name: String) throws -> Kernel {
+  /// A kernel that goes by rows of the batch.
+  private func rowsKernel(_ name: String) throws -> Kernel {
     try library.kernel(
       name + (family == .cpu ? "CPU" : "GPU"), from: .sparse,
-      ["GROUP": Macro.group, "ROWS": Macro.rows, "LATENTS": Macro.latents])
+      ["GROUP": Macro.group, "ROWS": Macro.rows])
+  }
+
+  private func latentsKernel(_ name: String) throws -> Kernel {
+    try library.kernel(
+      name + (family == .cpu ? "CPU" : "GPU"), from: .sparseLatents,
+      ["GROUP": Macro.group, "LATENTS": Macro.latents])
   }
 
   /// A work-group for each of `count` rows or latents on a GPU; blocks of `block` by ticket on a CPU.
@@ -32,7 +39,7 @@ extension OpenCLBackend {
     let shape = SparseCodeShape(indices: indices, values: values)
     let latents = shape.latents(ofDense: a.shape)
     guard shape.batch > 0 else { return }
-    let kernel = try sparseKernel("sparseTopK")
+    let kernel = try rowsKernel("sparseTopK")
     var arguments = Arguments(kernel)
     try arguments.add(a)
     try arguments.add(indices)
@@ -47,7 +54,7 @@ extension OpenCLBackend {
     let shape = SparseCodeShape(indices: indices, values: values)
     let latents = shape.latents(ofDense: z.shape)
     guard shape.batch > 0 else { return }
-    let kernel = try sparseKernel("sparseScatter")
+    let kernel = try rowsKernel("sparseScatter")
     var arguments = Arguments(kernel)
     try arguments.add(indices)
     try arguments.add(values)
@@ -67,7 +74,7 @@ extension OpenCLBackend {
     let shape = SparseCodeShape(indices: indices, values: values)
     let width = shape.width(weight: w, bias: bias, rows: [y])
     guard y.count > 0 else { return }
-    let kernel = try sparseKernel("sparseDecode")
+    let kernel = try rowsKernel("sparseDecode")
     var arguments = Arguments(kernel)
     try arguments.add(indices)
     try arguments.add(values)
@@ -89,7 +96,7 @@ extension OpenCLBackend {
     let width = shape.width(weight: w, bias: bias, rows: [x, gradient])
     shape.check(codeGradient: codeGradient, rowError: rowError, rowL0: rowL0)
     guard shape.batch > 0 else { return }
-    let kernel = try sparseKernel("sparsePass")
+    let kernel = try rowsKernel("sparsePass")
     var arguments = Arguments(kernel)
     try arguments.add(indices)
     try arguments.add(values)
@@ -114,7 +121,7 @@ extension OpenCLBackend {
     let shape = SparseCodeShape(indices: indices, values: values)
     let latents = shape.latents(offsets: offsets, entries: entries, firings: firings)
     guard latents > 0 else { return }
-    let kernel = try sparseKernel("sparseGroup")
+    let kernel = try latentsKernel("sparseGroup")
     var arguments = Arguments(kernel)
     try arguments.add(indices)
     try arguments.add(values)
@@ -134,7 +141,7 @@ extension OpenCLBackend {
   ) throws {
     let shape = SparseBatchShape(batch)
     shape.check(decoder: dD, encoder: dE, bias: db)
-    let kernel = try sparseKernel("sparseGradients")
+    let kernel = try latentsKernel("sparseGradients")
     var arguments = Arguments(kernel)
     try add(batch, shape, to: &arguments)
     try arguments.add(dD)
@@ -148,7 +155,7 @@ extension OpenCLBackend {
     let shape = SparseBatchShape(batch)
     shape.check(
       decoder: state.decoder.value, encoder: state.encoder.value, bias: state.bias.value)
-    let kernel = try sparseKernel("sparseUpdate")
+    let kernel = try latentsKernel("sparseUpdate")
     var arguments = Arguments(kernel)
     try add(batch, shape, to: &arguments)
     for parameter in [state.decoder, state.encoder, state.bias] {

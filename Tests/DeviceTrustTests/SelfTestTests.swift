@@ -191,7 +191,8 @@ import Verification
     }
     // Files whose lines say less: their sums and largest values are taken wrongly throughout.
     for (source, families) in [
-      (KernelSource.sparse, DeviceFamily.allCases), (.codes, DeviceFamily.allCases),
+      (KernelSource.sparse, DeviceFamily.allCases), (.sparseLatents, DeviceFamily.allCases),
+      (.sparseSums, DeviceFamily.allCases), (.codes, DeviceFamily.allCases),
       (.select, DeviceFamily.allCases),
     ] {
       let text = KernelSources.standard.text(of: source)
