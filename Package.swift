@@ -78,7 +78,7 @@ let package = Package(
     .target(
       name: "Segmentation",
       dependencies: [
-        "Compute", "Datasets", "Imaging", "Networks", "RandomNumbers", "Training",
+        "Compute", "Datasets", "Imaging", "Networks", "RandomNumbers", "Training", "Verification",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .executableTarget(

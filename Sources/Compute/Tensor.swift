@@ -1,5 +1,5 @@
 /// An element type that device memory holds.
-package protocol Scalar: BitwiseCopyable, Hashable, Sendable {
+package protocol Scalar: BitwiseCopyable, ExpressibleByIntegerLiteral, Hashable, Sendable {
   /// The name in messages, for example `float32`.
   static var scalarName: String { get }
 }

@@ -107,7 +107,7 @@ extension Comparison {
             }
           let model = try SegmenterTrainer.train(
             training, own, images: known, normalisation: normalisation, classes: classes,
-            pretrained: pretrained, on: backend
+            pretrained: pretrained, verification: StepVerification<B>?.none, on: backend
           ) { try report(method, done, total, $0) }
           let predictor = try SegmentationPredictor(model, on: backend)
           for index in held { add(index, try predictor.predict(images[index].image).labels) }

@@ -91,6 +91,16 @@ package struct ConvolutionalWeights: Sendable {
   package let parameters, statistics: [Float]
 }
 
+/// What a step did, for doing it again elsewhere.
+struct ConvolutionalStepRecord {
+  /// Counted from 1.
+  let step: Int
+  /// Of learning, which may depend on the time.
+  let rate: Double
+  let before, after: TrainingState
+  let figures: [Float]
+}
+
 /// Trains a convolutional network on batches of crops.
 package final class ConvolutionalTrainer<B: Backend> {
   package let configuration: ConvolutionalTraining
@@ -108,6 +118,9 @@ package final class ConvolutionalTrainer<B: Backend> {
   var teaching: (start: Double, begin: (ConvolutionalWeights) throws -> Void)?
   /// Of the run, before this trainer went on with it.
   private var earlierSeconds = 0.0
+  /// How many steps there are from one that `verify` is called with to the next; none when nil.
+  var verificationInterval: Int?
+  var verify: (ConvolutionalStepRecord) throws -> Void = { _ in }
 
   /// - Parameters:
   ///   - parameters: in the order of the network's `parameterLayout`.
@@ -194,16 +207,19 @@ package final class ConvolutionalTrainer<B: Backend> {
         }
         let step = stepsDone + 1
         isBetweenSteps = false
-        try task.prepare(step: step, workspace)
-        control.begin(step: step, seed: configuration.seed)
-        try network.forward(workspace, step: control.step)
+        let isVerified = verificationInterval.map { step.isMultiple(of: $0) } ?? false
+        let before = isVerified ? try trainingState() : nil
+        let rate = configuration.rate(at: progress)
         let own = figures[step % figures.count]
-        try task.differentiate(workspace, figures: own)
-        try network.backward(workspace, step: control.step)
-        try update(rate: configuration.rate(at: progress))
-        try task.finish(step: step, control, network)
+        try runStep(task, step: step, rate: rate, figures: own)
         pending.append((step, try backend.beginDownload(own)))
         stepsDone = step
+        if let before {
+          try verify(
+            ConvolutionalStepRecord(
+              step: step, rate: rate, before: before, after: try trainingState(),
+              figures: try backend.download(own)))
+        }
         if pending.count == figures.count { try take() }
         isBetweenSteps = true
         if configuration.length.progress(done: step, seconds: 0) < 1 { try keep(isEnd: false) }
@@ -218,6 +234,18 @@ package final class ConvolutionalTrainer<B: Backend> {
       }
       throw error
     }
+  }
+
+  private func runStep(
+    _ task: some TrainingTask<B>, step: Int, rate: Double, figures: B.Floats
+  ) throws {
+    try task.prepare(step: step, workspace)
+    control.begin(step: step, seed: configuration.seed)
+    try network.forward(workspace, step: control.step)
+    try task.differentiate(workspace, figures: figures)
+    try network.backward(workspace, step: control.step)
+    try update(rate: rate)
+    try task.finish(step: step, control, network)
   }
 
   private func update(rate: Double) throws {
@@ -261,6 +289,11 @@ extension ConvolutionalTrainer {
 
   /// All of the run between two steps; nil where it is no longer finite and not worth keeping.
   private func state(seconds: Double) throws -> ConvolutionalState? {
+    let training = try trainingState()
+    return training.isFinite ? ConvolutionalState(training: training, seconds: seconds) : nil
+  }
+
+  private func trainingState() throws -> TrainingState {
     var training = try optimizer.state(on: backend)
     training.tensors += try ownTensors.map { ($0.name, try backend.download($0.tensor)) }
     training.tensors += try control.state(on: backend)
@@ -269,7 +302,22 @@ extension ConvolutionalTrainer {
         ("teacher_parameters", teacher.parameters), ("teacher_statistics", teacher.statistics),
       ]
     }
-    return training.isFinite ? ConvolutionalState(training: training, seconds: seconds) : nil
+    return training
+  }
+
+  /// Does the step of a run with the same configuration again.
+  ///
+  /// - Returns: the first element that differs from the run, in words; nil where none does.
+  func difference(
+    repeating record: ConvolutionalStepRecord, _ task: some TrainingTask<B>
+  ) throws -> String? {
+    try restore(ConvolutionalState(training: record.before, seconds: 0))
+    let figures = try backend.allocate([task.figureCount], of: Float.self)
+    try runStep(task, step: record.step, rate: record.rate, figures: figures)
+    var (run, again) = (record.after, try trainingState())
+    run.tensors.append(("figures", record.figures))
+    again.tensors.append(("figures", try backend.download(figures)))
+    return run.difference(from: again, layout: network.arena.layout)
   }
 
   /// Goes on from `state`, that of a run of the same configuration and images.

@@ -1,6 +1,7 @@
 import Compute
 import Networks
 import Training
+import Verification
 
 /// What the training of a segmenter is told besides `ConvolutionalTraining`.
 package struct SegmenterTraining: Codable, Hashable, Sendable {
@@ -42,12 +43,14 @@ package enum SegmenterTrainer {
   ///   - pretrained: what the front end starts from, where `settings.frontEnd` says so.
   ///   - state: where the run goes on; from its start when nil.
   ///   - keeper: saves the run; it is not saved when nil.
+  ///   - verification: has steps done again; none is when nil.
   ///   - report: called after each step, with cross-entropy, dice and labelled positions.
-  package static func train<B: Backend>(
+  package static func train<B: Backend, Host: Backend>(
     _ training: ConvolutionalTraining, _ settings: SegmenterTraining, images: [LabelledImage],
     unlabelled: [LabelledImage] = [], normalisation: PercentileNormalisation, classes: ClassMap,
     pretrained: PretrainedModel?, from state: ConvolutionalState? = nil,
     keeper: RunKeeper<ConvolutionalState>? = nil,
+    verification: StepVerification<Host>?,
     on backend: B, report: (StepReport) throws -> Void
   ) throws -> SegmenterModel {
     var parameters = training.network.initialParameters(seed: training.seed)
@@ -71,6 +74,21 @@ package enum SegmenterTrainer {
       training, parameters: parameters, statistics: statistics,
       freezesFrontEnd: settings.freezesFrontEnd || settings.frontEnd == .random, on: backend)
     if let state { try trainer.restore(state) }
+    if let verification {
+      trainer.verificationInterval = verification.interval
+      trainer.verify = { record in
+        try verification.verify(step: record.step, on: backend) { checked in
+          let repeated = try ConvolutionalTrainer(
+            training, parameters: parameters, statistics: statistics,
+            freezesFrontEnd: trainer.network.isFrontEndFrozen, on: checked)
+          return try repeated.difference(
+            repeating: record,
+            SegmenterTask(
+              task.crops, loss: settings.loss, classWeights: settings.classWeights, training,
+              on: checked))
+        }
+      }
+    }
     func model(_ weights: ConvolutionalWeights) -> SegmenterModel {
       SegmenterModel(
         description: SegmenterDescription(
@@ -100,22 +118,34 @@ package enum Pretrainer {
   ///   - images: normalised.
   ///   - state: where the run goes on; from its start when nil.
   ///   - keeper: saves the run; it is not saved when nil.
+  ///   - verification: has steps done again; none is when nil.
   ///   - report: called after each step with each crop's squared error, then each crop's L0.
-  package static func train<B: Backend>(
+  package static func train<B: Backend, Host: Backend>(
     _ training: ConvolutionalTraining, alpha: Double, corruption: Corruption,
     images: [LabelledImage], normalisation: PercentileNormalisation,
     from state: ConvolutionalState? = nil, keeper: RunKeeper<ConvolutionalState>? = nil,
+    verification: StepVerification<Host>?,
     on backend: B, report: (StepReport) throws -> Void
   ) throws -> PretrainedModel {
-    let task = try PretrainingTask(
-      RestoredCrops(
-        images, size: training.cropSize, corruption: corruption, seed: training.seed), alpha: alpha,
-      training,
-      on: backend)
+    let crops = RestoredCrops(
+      images, size: training.cropSize, corruption: corruption, seed: training.seed)
+    let parameters = training.network.initialParameters(seed: training.seed)
+    let statistics = training.network.initialStatistics
+    let task = try PretrainingTask(crops, alpha: alpha, training, on: backend)
     let trainer = try ConvolutionalTrainer(
-      training, parameters: training.network.initialParameters(seed: training.seed),
-      statistics: training.network.initialStatistics, on: backend)
+      training, parameters: parameters, statistics: statistics, on: backend)
     if let state { try trainer.restore(state) }
+    if let verification {
+      trainer.verificationInterval = verification.interval
+      trainer.verify = { record in
+        try verification.verify(step: record.step, on: backend) { checked in
+          let repeated = try ConvolutionalTrainer(
+            training, parameters: parameters, statistics: statistics, on: checked)
+          return try repeated.difference(
+            repeating: record, PretrainingTask(crops, alpha: alpha, training, on: checked))
+        }
+      }
+    }
     try trainer.run(task, keeper: keeper, report: report)
     return PretrainedModel(
       description: PretrainedDescription(

@@ -3,54 +3,33 @@ import Datasets
 import Networks
 import Verification
 
-/// Does single steps of a run again, every operation on the device and on an oracle.
-///
-/// Each operation's outputs must agree within the rounding bounds of the two implementations
-/// together, as `CheckedBackend` states them; and what the step comes to, parameters, moments,
-/// control and figures, must have the bits that it had in the run. The run itself is not touched.
-/// While a step is verified the device holds a second copy of the model and of a batch.
-package final class StepVerifier<Device: Backend, Host: Backend> {
-  /// Steps verified, the last of them, and the share of its bound that the worst element used.
-  package private(set) var steps = 0
-  package private(set) var lastStep: Int?
-  package private(set) var worst: (operation: String, ratio: Double) = ("", 0)
+/// Does single steps of an autoencoder's run again: parameters, moments, control and figures must
+/// come to the bits that they had.
+package struct StepVerifier<Device: Backend, Host: Backend> {
   private let configuration: TrainingConfiguration
   private let images: ImageSet
   private let normalisation: Normalisation
   private let data: DataStatistics?
   private let device: Device
-  private let oracle: Host
+  private let verification: StepVerification<Host>
 
   package init(
     _ configuration: TrainingConfiguration, images: ImageSet, normalisation: Normalisation,
-    device: Device, oracle: Host
+    device: Device, verification: StepVerification<Host>
   ) {
     self.configuration = configuration
     self.images = images
     self.normalisation = normalisation
     self.device = device
-    self.oracle = oracle
+    self.verification = verification
     data = images.statistics(for: configuration, normalisation: normalisation)
   }
 
   /// - Throws: `TrainingError.mismatch` that names the step and the operation or the tensor.
   package func verify(_ record: StepRecord) throws {
-    let checked = CheckedBackend(device: device, oracle: oracle)
-    do {
-      if let difference = try repeatStep(record, on: checked) {
-        throw BackendError.mismatch(
-          operation: "the step done again",
-          detail: "not the same bits: in the run and again, \(difference)")
-      }
-    } catch BackendError.mismatch(let operation, let detail) {
-      throw TrainingError.mismatch(
-        step: record.step, epoch: record.epoch, stepInEpoch: record.stepInEpoch,
-        operation: operation, detail: detail, lastVerified: lastStep)
-    }
-    steps += 1
-    lastStep = record.step
-    for (operation, _, comparison) in checked.comparisons
-    where comparison.worstRatio > worst.ratio { worst = (operation, comparison.worstRatio) }
+    try verification.verify(
+      step: record.step, place: "number \(record.stepInEpoch) of epoch \(record.epoch)", on: device
+    ) { try repeatStep(record, on: $0) }
   }
 
   private func repeatStep(

@@ -6,7 +6,7 @@ package enum TrainingError: Error, CustomStringConvertible {
   case unsuitableData(String)
   /// A step done again on device and reference came out differently.
   case mismatch(
-    step: Int, epoch: Int, stepInEpoch: Int, operation: String, detail: String, lastVerified: Int?)
+    step: Int, place: String?, operation: String, detail: String, lastVerified: Int?)
 
   package var description: String {
     switch self {
@@ -18,8 +18,8 @@ package enum TrainingError: Error, CustomStringConvertible {
         + " (try a smaller --learning-rate)"
     case .unsuitableData(let reason):
       reason
-    case .mismatch(let step, let epoch, let stepInEpoch, let operation, let detail, let last):
-      "step \(step), number \(stepInEpoch) of epoch \(epoch), failed its verification: "
+    case .mismatch(let step, let place, let operation, let detail, let last):
+      "step \(step)\(place.map { ", \($0)," } ?? "") failed its verification: "
         + "\(operation) differs from the reference: \(detail); "
         + (last.map { "the last step that passed was \($0)" } ?? "no step passed before")
     }

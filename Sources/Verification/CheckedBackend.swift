@@ -33,7 +33,10 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     let storage = CheckedStorage(
       device: try device.allocate(shape, of: type).storage,
       oracle: try oracle.allocate(shape, of: type).storage)
-    return Tensor(storage: storage, shape: shape)
+    let tensor = Tensor<Storage, Element>(storage: storage, shape: shape)
+    // An operation on some channels of a map must leave the others as they are, on both sides.
+    try upload([Element](repeating: 0, count: shape.count), into: tensor)
+    return tensor
   }
 
   package func upload<Element: Scalar>(

@@ -7,6 +7,7 @@ import OpenCLBackend
 import OpenCLRuntime
 import ReferenceBackend
 import Segmentation
+import Training
 
 struct BenchSegment: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -129,7 +130,8 @@ struct BenchSegment: ParsableCommand {
       _ = try SegmenterTrainer.train(
         training, settings, images: images,
         normalisation: PercentileNormalisation(sampleType: .uint8, low: [0], high: [255]),
-        classes: CellGenerator.classes, pretrained: nil, on: backend, report: report)
+        classes: CellGenerator.classes, pretrained: nil,
+        verification: StepVerification<B>?.none, on: backend, report: report)
     }
 
     private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }

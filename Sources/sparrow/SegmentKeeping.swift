@@ -1,4 +1,5 @@
 import ArgumentParser
+import Compute
 import Foundation
 import Imaging
 import OpenCLRuntime
@@ -12,18 +13,20 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
   let content: String
   let folder: SegmentRun
   let session: RunSession
-  let interval: CheckpointInterval?
+  let trust: TrustOptions
   let verb: String
   /// Where the run goes on; from its start when nil.
   var resuming: ConvolutionalState?
 
   /// Takes the folder and trains, saving as it is wished.
   ///
-  /// - Parameter train: is given where the run goes on, and what saves it.
+  /// - Parameter train: is given where the run goes on, what saves it, and what verifies its steps.
   /// - Throws: exit status 128 and the signal's number where one has stopped the run.
   func run<Model>(
-    log: StepLog, device: String,
-    _ train: (ConvolutionalState?, RunKeeper<ConvolutionalState>) throws -> Model
+    log: StepLog, on backend: some Backend,
+    _ train: (
+      ConvolutionalState?, RunKeeper<ConvolutionalState>, StepVerification<ReferenceBackend>?
+    ) throws -> Model
   ) throws -> Model {
     if !session.isOpen {
       try Folder.make(folder.path)
@@ -33,9 +36,9 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
     }
     if let resuming { log.state = resuming.log }
     let description = ConvolutionalCheckpoint<Settings>.Description(
-      settings: settings, content: content, device: device, program: Sparrow.version)
+      settings: settings, content: content, device: backend.name, program: Sparrow.version)
     let keeper = RunKeeper<ConvolutionalState>(
-      store: session.store, interval: interval, requestedStop: { StopSignals.signal },
+      store: session.store, interval: trust.interval, requestedStop: { StopSignals.signal },
       contents: { try ConvolutionalCheckpoint(description: description, state: $0).contents() })
     var steps = 0
     keeper.willSave = { state in
@@ -45,7 +48,10 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
     StopSignals.listen()
     defer { StopSignals.stopListening() }
     do {
-      return try train(resuming, keeper)
+      let verification = StepVerification(every: trust.verifyEvery, for: backend)
+      let model = try train(resuming, keeper, verification)
+      verification?.noteResult()
+      return model
     } catch let interruption as RunInterrupted {
       Console.clearLine()
       Console.note(
@@ -55,6 +61,10 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
     } catch let error as FileError {
       Console.clearLine()
       throw Problem("\(error)\(advice)")
+    } catch let error as TrainingError {
+      Console.clearLine()
+      if case .mismatch = error { throw Problem("\(error)\(advice)") }
+      throw error
     }
   }
 
@@ -77,10 +87,10 @@ protocol SegmentJob: BackendTask where Result == Void {
 
 extension DeviceOptions {
   /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.
-  func run(_ job: some SegmentJob, onFailure: OnDeviceFailure) throws {
+  func train(_ job: some SegmentJob) throws {
     do {
       try run(job)
-    } catch let error as OpenCLError where onFailure == .reference {
+    } catch let error as OpenCLError where job.keeping.trust.onDeviceFailure == .reference {
       var next = job
       try next.keeping.returnToLastCheckpoint()
       error.noteGoingOn(
@@ -103,7 +113,7 @@ extension SegmentKeeping {
   }
 }
 
-extension CheckpointOptions {
+extension TrustOptions {
   /// The run that `--resume` names, as its last checkpoint has it; nil where it is done, which is
   /// then said.
   func load<Settings: ConvolutionalSettings>(

@@ -47,11 +47,11 @@ struct SegmentPretrain: ParsableCommand {
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
   var output: String?
-  @OptionGroup(title: "Trust") var checkpoints: CheckpointOptions
+  @OptionGroup(title: "Trust") var trust: TrustOptions
 
   func validate() throws {
-    guard checkpoints.run == nil else {
-      return try CheckpointOptions.refuseSettings(besides: ["images"])
+    guard trust.run == nil else {
+      return try TrustOptions.refuseSettings(besides: ["images"])
     }
     try requirePath(required(images, "images"), "--images")
     try requirePath(required(output, "output"), "--output")
@@ -68,7 +68,7 @@ struct SegmentPretrain: ParsableCommand {
   }
 
   func run() throws {
-    if let run = checkpoints.run { return try resume(run) }
+    if let run = trust.run { return try resume(run) }
     let images = try required(images, "images")
     let folder = SegmentRun(
       path: try required(output, "output"), picture: "reconstructions.png")
@@ -108,21 +108,20 @@ struct SegmentPretrain: ParsableCommand {
       training: configuration, alpha: alpha,
       corruption: Corruption(maskShare: Float(masked), noise: Float(noise)),
       normalisation: normalisation, stepsDone: 0, images: normalised.count)
-    try device.run(
+    try device.train(
       Job(
         keeping: SegmentKeeping(
           settings: PretrainingSettings(model: model, images: absolutePath(images)),
           content: contentSHA256(of: normalised), folder: folder,
-          session: RunSession(folder: folder.path), interval: checkpoints.interval,
-          verb: "pretrain", resuming: nil), images: normalised),
-      onFailure: checkpoints.onDeviceFailure)
+          session: RunSession(folder: folder.path), trust: trust,
+          verb: "pretrain", resuming: nil), images: normalised))
     try report(failures)
   }
 
   private func resume(_ path: String) throws {
     let folder = SegmentRun(path: path, picture: "reconstructions.png")
     let session = RunSession(folder: path)
-    guard let saved = try checkpoints.load(folder, session, as: PretrainingSettings.self) else {
+    guard let saved = try trust.load(folder, session, as: PretrainingSettings.self) else {
       return
     }
     let settings = saved.description.settings
@@ -132,14 +131,14 @@ struct SegmentPretrain: ParsableCommand {
       return LabelledImage(
         name: image.name, image: settings.model.normalisation(image.image), labels: nil)
     }
-    try checkpoints.requireContent(
+    try trust.requireContent(
       normalised, saved.description.content, images ?? settings.images)
-    try device.run(
+    try device.train(
       Job(
         keeping: SegmentKeeping(
           settings: settings, content: saved.description.content, folder: folder, session: session,
-          interval: checkpoints.interval, verb: "pretrain", resuming: saved.state),
-        images: normalised), onFailure: checkpoints.onDeviceFailure)
+          trust: trust, verb: "pretrain", resuming: saved.state),
+        images: normalised))
     try report(failures)
   }
 
@@ -162,11 +161,11 @@ struct SegmentPretrain: ParsableCommand {
         }
         return [mean(figures[..<half]) / pixels, mean(figures[half...]) / (side * side)]
       }
-      let model = try keeping.run(log: log, device: backend.name) { state, keeper in
+      let model = try keeping.run(log: log, on: backend) { state, keeper, verification in
         try Pretrainer.train(
           configuration, alpha: description.alpha, corruption: description.corruption,
           images: images, normalisation: description.normalisation, from: state, keeper: keeper,
-          on: backend, report: log.show)
+          verification: verification, on: backend, report: log.show)
       }
       try model.write(to: folder.model)
       try folder.write(log)

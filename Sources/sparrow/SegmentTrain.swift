@@ -44,11 +44,11 @@ struct SegmentTrain: ParsableCommand {
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
   var output: String?
-  @OptionGroup(title: "Trust") var checkpoints: CheckpointOptions
+  @OptionGroup(title: "Trust") var trust: TrustOptions
 
   func validate() throws {
-    guard checkpoints.run == nil else {
-      return try CheckpointOptions.refuseSettings(besides: ["images", "labels", "unlabelled"])
+    guard trust.run == nil else {
+      return try TrustOptions.refuseSettings(besides: ["images", "labels", "unlabelled"])
     }
     try data.requireFolders()
     try requirePath(required(output, "output"), "--output")
@@ -58,7 +58,7 @@ struct SegmentTrain: ParsableCommand {
   }
 
   func run() throws {
-    if let run = checkpoints.run { return try resume(run) }
+    if let run = trust.run { return try resume(run) }
     let folder = SegmentRun(path: try required(output, "output"), picture: "training.png")
     try folder.refuseExisting()
     let front = try pretrained.map { try PretrainedModel(path: modelPath($0)) }
@@ -85,7 +85,7 @@ struct SegmentTrain: ParsableCommand {
       training: configuration, segmenting: settings, normalisation: normalisation,
       classes: classes, stepsDone: 0, images: images.count)
     let folders = try data.requireFolders()
-    try device.run(
+    try device.train(
       Job(
         keeping: SegmentKeeping(
           settings: SegmentationSettings(
@@ -93,17 +93,16 @@ struct SegmentTrain: ParsableCommand {
             labels: absolutePath(folders.labels), limit: data.limit,
             unlabelled: unlabelled.folder.map(absolutePath)),
           content: contentSHA256(of: images + (others?.images ?? [])), folder: folder,
-          session: RunSession(folder: folder.path), interval: checkpoints.interval, verb: "train",
+          session: RunSession(folder: folder.path), trust: trust, verb: "train",
           resuming: nil), images: images, originals: content.images,
-        unlabelled: others?.images ?? [], front: front),
-      onFailure: checkpoints.onDeviceFailure)
+        unlabelled: others?.images ?? [], front: front))
     try report(content.failures + (others?.failures ?? []))
   }
 
   private func resume(_ path: String) throws {
     let folder = SegmentRun(path: path, picture: "training.png")
     let session = RunSession(folder: path)
-    guard let saved = try checkpoints.load(folder, session, as: SegmentationSettings.self) else {
+    guard let saved = try trust.load(folder, session, as: SegmentationSettings.self) else {
       return
     }
     let settings = saved.description.settings
@@ -120,15 +119,14 @@ struct SegmentTrain: ParsableCommand {
     let others = try (unlabelled.folder ?? settings.unlabelled).map {
       try UnlabelledOptions.load($0, model.normalisation)
     }
-    try checkpoints.requireContent(
+    try trust.requireContent(
       images + (others?.images ?? []), saved.description.content, imagesPath)
-    try device.run(
+    try device.train(
       Job(
         keeping: SegmentKeeping(
           settings: settings, content: saved.description.content, folder: folder, session: session,
-          interval: checkpoints.interval, verb: "train", resuming: saved.state), images: images,
-        originals: content.images, unlabelled: others?.images ?? [], front: nil),
-      onFailure: checkpoints.onDeviceFailure)
+          trust: trust, verb: "train", resuming: saved.state), images: images,
+        originals: content.images, unlabelled: others?.images ?? [], front: nil))
     try report(content.failures + (others?.failures ?? []))
   }
 
@@ -150,11 +148,12 @@ struct SegmentTrain: ParsableCommand {
             + Double(settings.loss.diceWeight) * dice, entropy, dice,
         ]
       }
-      let model = try keeping.run(log: log, device: backend.name) { state, keeper in
+      let model = try keeping.run(log: log, on: backend) { state, keeper, verification in
         try SegmenterTrainer.train(
           description.training, settings, images: images, unlabelled: unlabelled,
           normalisation: description.normalisation, classes: description.classes,
-          pretrained: front, from: state, keeper: keeper, on: backend, report: log.show)
+          pretrained: front, from: state, keeper: keeper, verification: verification, on: backend,
+          report: log.show)
       }
       try model.write(to: folder.model)
       try folder.write(log)

@@ -39,23 +39,13 @@ struct Train: ParsableCommand {
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
   var output: String?
-  @OptionGroup(title: "Trust") var checkpoints: CheckpointOptions
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Do one step in so many again, every operation on device and reference, and compare.",
-      discussion: """
-        An operation that differs by more than its rounding bound, or a step that does not come \
-        to the same bits, stops the run and is named. The run's result is not changed by it.
-        """, valueName: "steps"))
-  var verifyEvery: Int?
+  @OptionGroup(title: "Trust") var trust: TrustOptions
 
   func validate() throws {
-    if let verifyEvery { try requirePositive(verifyEvery, "--verify-every") }
     if let data { _ = try dataSource(data) }
-    if checkpoints.run != nil {
-      return try CheckpointOptions.refuseSettings(
-        besides: ["data", "epochs", "verify-every"])
+    if trust.run != nil {
+      return try TrustOptions.refuseSettings(
+        besides: ["data", "epochs"])
     }
     guard data != nil else {
       throw ValidationError("Missing expected argument '--data <source>'")
@@ -67,7 +57,7 @@ struct Train: ParsableCommand {
   }
 
   func run() throws {
-    if let run = checkpoints.run { return try resume(run) }
+    if let run = trust.run { return try resume(run) }
     guard let data, let output else { return }
     let folder = RunFolder(path: output)
     try folder.refuseExistingRun()
@@ -90,8 +80,8 @@ struct Train: ParsableCommand {
     try run(
       TrainJob(
         description: description, dataset: dataset, folder: folder,
-        session: RunSession(folder: folder.path), interval: checkpoints.interval,
-        verifyEvery: verifyEvery, resuming: nil))
+        session: RunSession(folder: folder.path), interval: trust.interval,
+        verifyEvery: trust.verifyEvery, resuming: nil))
   }
 
   private func resume(_ path: String) throws {
@@ -126,7 +116,7 @@ struct Train: ParsableCommand {
     try run(
       TrainJob(
         description: description, dataset: dataset, folder: folder, session: session,
-        interval: checkpoints.interval, verifyEvery: verifyEvery, resuming: checkpoint.run))
+        interval: trust.interval, verifyEvery: trust.verifyEvery, resuming: checkpoint.run))
   }
 
   /// Nil where the run has ended and left no checkpoint.
@@ -169,7 +159,7 @@ struct Train: ParsableCommand {
   private func run(_ job: TrainJob) throws {
     do {
       try device.run(job)
-    } catch let error as OpenCLError where checkpoints.onDeviceFailure == .reference {
+    } catch let error as OpenCLError where trust.onDeviceFailure == .reference {
       let store = job.session.store
       var next = job
       if job.session.isOpen, !store.isEmpty {

@@ -104,14 +104,14 @@ struct TrainJob: BackendTask {
   }
 
   private func train<B: Backend>(_ trainer: Trainer<B>, _ keeper: RunKeeper<RunState>) throws {
-    let verifier = StepVerifier(
-      configuration, images: dataset.train, normalisation: .unit, device: trainer.step.backend,
-      oracle: ReferenceBackend())
-    if verifyEvery != nil, trainer.step.backend is ReferenceBackend {
-      Console.note("Note: --verify-every compares with the reference, which this run is on")
-    } else if let verifyEvery {
-      trainer.verificationInterval = verifyEvery
-      trainer.verify = verifier.verify
+    let verification = StepVerification(every: verifyEvery, for: trainer.step.backend)
+    if let verification {
+      trainer.verificationInterval = verification.interval
+      trainer.verify =
+        StepVerifier(
+          configuration, images: dataset.train, normalisation: .unit, device: trainer.step.backend,
+          verification: verification
+        ).verify
     }
     let display = TrainingDisplay(epochs: configuration.epochs, done: trainer.lastGoodEpoch)
     var lastSaved = ContinuousClock.now
@@ -126,12 +126,7 @@ struct TrainJob: BackendTask {
         lastSaved = .now
       }
     }
-    if verifier.steps > 0 {
-      Console.note(
-        "Verified: \(counted(verifier.steps, "step")) done again on the reference, all within "
-          + "their bounds, of which \(verifier.worst.operation) came to "
-          + "\(significant(100 * verifier.worst.ratio, 2)) %")
-    }
+    verification?.noteResult()
   }
 
   /// Writes the results of a run that is done.

@@ -34,14 +34,15 @@ private func train<B: Backend>(
 ) throws -> (parameters: [Float], steps: Int) {
   let trainer = try Trainer(
     configuration, images: images, normalisation: .unit, on: backend)
+  let verification = StepVerification(every: interval ?? 1, oracle: ReferenceBackend())
   let verifier = StepVerifier(
     configuration, images: images, normalisation: .unit, device: backend,
-    oracle: ReferenceBackend())
+    verification: verification)
   trainer.verificationInterval = interval
   trainer.verify = { try verifier.verify(change($0)) }
   try trainer.run { _ in }
-  #expect(verifier.worst.ratio <= 1)
-  return (trainer.lastGoodParameters, verifier.steps)
+  #expect(verification.worst.ratio <= 1)
+  return (trainer.lastGoodParameters, verification.steps)
 }
 
 @Suite struct StepVerifierTests {

@@ -99,9 +99,13 @@ import Testing
       arguments.removeSubrange(flag...flag + 1)
       return try await Tool.run(arguments, environment: ["SPARROW_FAIL_CALL": "\(call):-5"])
     }
-    let whole = try await run("whole", failing: 1_000_000_000)
+    let whole = try await run("whole", failing: 1_000_000_000, "--verify-every", "10")
     try #require(whole.status == 0, "\(whole.errors)")
     guard whole.isOnDevice else { return }
+    #expect(
+      whole.errorLines.contains {
+        $0.hasPrefix("Verified: 2 steps done again on the reference, all within their bounds")
+      }, "\(whole.errors)")
     let stopped = try await run("run", failing: 12_000)
     let line = stopped.errorLines.last ?? ""
     #expect(stopped.status == 1)

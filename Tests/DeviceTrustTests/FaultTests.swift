@@ -296,7 +296,8 @@ struct SegmentationWork {
       SegmenterTraining(
         loss: SegmentationLoss(), classWeights: [1, 1], augmentation: .light,
         freezesFrontEnd: false, frontEnd: .scratch),
-      images: images, normalisation: normalisation, classes: classes, pretrained: nil, on: backend
+      images: images, normalisation: normalisation, classes: classes, pretrained: nil,
+      verification: StepVerification<OpenCLBackend>?.none, on: backend
     ) { _ in }
   }
 

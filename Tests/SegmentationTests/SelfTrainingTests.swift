@@ -75,7 +75,8 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
           loss: SegmentationLoss(), classWeights: [1, 1], augmentation: .none,
           freezesFrontEnd: false, frontEnd: .scratch, selfTraining: selfTraining),
         images: [labelled], unlabelled: unlabelled, normalisation: normalisation,
-        classes: classes, pretrained: nil, on: ReferenceBackend()
+        classes: classes, pretrained: nil,
+        verification: StepVerification<ReferenceBackend>?.none, on: ReferenceBackend()
       ) { losses.append($0.figures[0]) }
       return losses
     }

@@ -77,6 +77,7 @@ private func percentiles(_ images: [LabelledImage]) throws -> PercentileNormalis
 private func segmenter<B: Backend>(
   steps: Int, code: Code = .topK(3), levels: Int = 2, seed: UInt64 = 1,
   _ settings: SegmenterTraining = settings(), pretrained: PretrainedModel? = nil, on backend: B,
+  verification: StepVerification<ReferenceBackend>? = nil,
   report: (StepReport) -> Void = { _ in }
 ) throws -> SegmenterModel {
   let images = brightSpots(count: 2)
@@ -84,11 +85,13 @@ private func segmenter<B: Backend>(
   return try SegmenterTrainer.train(
     training(network(code: code, levels: levels), steps: steps, seed: seed), settings,
     images: normalised(images, normalisation), normalisation: normalisation,
-    classes: try #require(spots), pretrained: pretrained, on: backend, report: report)
+    classes: try #require(spots), pretrained: pretrained, verification: verification, on: backend,
+    report: report)
 }
 
 private func pretrained<B: Backend>(
-  steps: Int, code: Code = .topK(3), target: Double? = nil, on backend: B
+  steps: Int, code: Code = .topK(3), target: Double? = nil, on backend: B,
+  verification: StepVerification<ReferenceBackend>? = nil
 ) throws -> (PretrainedModel, PretrainingReport) {
   let images = brightSpots(count: 4)
   let normalisation = try percentiles(images)
@@ -97,11 +100,52 @@ private func pretrained<B: Backend>(
     beta: target == nil ? 0 : 1e-3, target: target.map { TargetL0($0) })
   let model = try Pretrainer.train(
     configuration, alpha: 1, corruption: Corruption(maskShare: 0.1, maskSize: 3, noise: 0.05),
-    images: normalised(images, normalisation), normalisation: normalisation, on: backend
+    images: normalised(images, normalisation), normalisation: normalisation,
+    verification: verification, on: backend
   ) { _ in }
   return (
     model, try Pretrainer.evaluate(model, images: normalised(images, normalisation), on: backend)
   )
+}
+
+@Suite(.usesDevice) struct VerifiedTrainingTests {
+  /// All steps pass, and the run has the bits of one that is not verified.
+  @Test(arguments: [Code.relu, .topK(3), .batchTopK(3), .jumpReLU, .hardConcrete, .l1])
+  func stepsPassAndTheRunStaysAsItIs(code: Code) throws {
+    guard let device = try TestDevice.find() else { return }
+    let backend = try OpenCLBackend(device: device, tuning: .rule)
+    let verification = StepVerification(every: 2, oracle: ReferenceBackend())
+    let plain = try segmenter(steps: 4, code: code, on: backend)
+    let verified = try segmenter(steps: 4, code: code, on: backend, verification: verification)
+    #expect(verification.steps == 2 && verification.lastStep == 4)
+    #expect(plain.parameters == verified.parameters && plain.statistics == verified.statistics)
+    let target = code.hasPenalty ? 2.0 : nil
+    let (front, _) = try pretrained(steps: 4, code: code, target: target, on: backend)
+    let (verifiedFront, _) = try pretrained(
+      steps: 4, code: code, target: target, on: backend, verification: verification)
+    #expect(verification.steps == 4)
+    #expect(front.parameters == verifiedFront.parameters)
+    #expect(verification.worst.ratio > 0 && verification.worst.ratio <= 1)
+  }
+
+  @Test func aWrongKernelStopsTheRunAndIsNamed() throws {
+    guard let device = try TestDevice.find() else { return }
+    let text = KernelSources.standard.text(of: .pool)
+    let wrong = text.replacingOccurrences(
+      of: "if (accumulating) slope +=", with: "if (accumulating) slope =")
+    #expect(wrong != text)
+    let backend = try OpenCLBackend(
+      device: device, tuning: .rule, sources: KernelSources.standard.replacing(.pool, with: wrong))
+    let error = #expect(throws: TrainingError.self) {
+      try segmenter(
+        steps: 4, on: backend,
+        verification: StepVerification(every: 3, oracle: ReferenceBackend()))
+    }
+    let words = "\(try #require(error))"
+    #expect(words.hasPrefix("step 3 failed its verification: "), "\(words)")
+    #expect(words.contains("maxPoolBackward differs from the reference"), "\(words)")
+    #expect(words.hasSuffix("no step passed before"), "\(words)")
+  }
 }
 
 @Suite struct SegmenterTrainingTests {

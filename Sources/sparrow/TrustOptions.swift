@@ -1,12 +1,14 @@
 import ArgumentParser
+import Compute
 import Foundation
 import OpenCLRuntime
+import ReferenceBackend
 import Training
 
 enum OnDeviceFailure: String, CaseIterable, ExpressibleByArgument { case stop, reference }
 
-/// `--resume`, `--checkpoint-every` and `--on-device-failure`.
-struct CheckpointOptions: ParsableArguments {
+/// `--resume`, `--checkpoint-every`, `--verify-every` and `--on-device-failure`.
+struct TrustOptions: ParsableArguments {
   @Option(
     name: .customLong("resume"),
     help: ArgumentHelp(
@@ -27,6 +29,15 @@ struct CheckpointOptions: ParsableArguments {
         """, valueName: "interval"))
   var every: String?
   @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Do one step in so many again, every operation on device and reference, and compare.",
+      discussion: """
+        An operation that differs by more than its rounding bound, or a step that does not come \
+        to the same bits, stops the run and is named. The run's result is not changed by it.
+        """, valueName: "steps"))
+  var verifyEvery: Int?
+  @Option(
     help: ArgumentHelp(
       "After an error of the device: stop, or go on from the last checkpoint on the reference.",
       valueName: "action"))
@@ -34,6 +45,7 @@ struct CheckpointOptions: ParsableArguments {
 
   func validate() throws {
     if let run { try requirePath(run, "--resume") }
+    if let verifyEvery { try requirePositive(verifyEvery, "--verify-every") }
     if let every, every != "off", CheckpointInterval(every) == nil {
       throw ValidationError(
         "--checkpoint-every takes \(CheckpointInterval.forms), or off, not \(every)")
@@ -52,7 +64,7 @@ struct CheckpointOptions: ParsableArguments {
     besides allowed: Set<String>, _ arguments: some Sequence<String> = CommandLine.arguments
   ) throws {
     let own: Set = [
-      "resume", "checkpoint-every", "on-device-failure", "device", "force-device",
+      "resume", "checkpoint-every", "verify-every", "on-device-failure", "device", "force-device",
     ]
     for argument in arguments where argument.hasPrefix("--") && argument.count > 2 {
       let name = argument.dropFirst(2).prefix { $0 != "=" }
@@ -60,6 +72,26 @@ struct CheckpointOptions: ParsableArguments {
       throw ValidationError(
         "--resume takes the run's settings from its checkpoint: leave out --\(name)")
     }
+  }
+}
+
+extension StepVerification<ReferenceBackend> {
+  /// Nil where no step is to be verified, and, which is said, where the run is on the reference
+  /// itself.
+  convenience init?(every interval: Int?, for backend: some Backend) {
+    guard let interval else { return nil }
+    guard !(backend is ReferenceBackend) else {
+      Console.note("Note: --verify-every compares with the reference, which this run is on")
+      return nil
+    }
+    self.init(every: interval, oracle: ReferenceBackend())
+  }
+
+  func noteResult() {
+    guard steps > 0 else { return }
+    Console.note(
+      "Verified: \(counted(steps, "step")) done again on the reference, all within their bounds, "
+        + "of which \(worst.operation) came to \(significant(100 * worst.ratio, 2)) %")
   }
 }
 
@@ -86,7 +118,7 @@ extension OpenCLError {
   }
 }
 
-/// The run's folder while it is written: its lock and its checkpoints.
+/// The run's folder while it is written: its lock and its trust.
 final class RunSession {
   let store: CheckpointStore
   private let folder: String
