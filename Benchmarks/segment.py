@@ -116,7 +116,9 @@ class Bench:
                  for a, b in pairs]
         result = {
             "data": data, "labelled": count, "seed": seed, "pretrained": bool(front),
-            "arguments": " ".join(map(str, arguments)), "steps": int(rows[-1]["step"]),
+            "arguments": " ".join(
+                os.path.relpath(part, ROOT) if isinstance(part, Path) else str(part)
+                for part in arguments), "steps": int(rows[-1]["step"]),
             "wall_seconds": wall, "peak_memory_mb": memory,
             "train_seconds": float(rows[-1]["seconds"]),
             "step_seconds": statistics.median(steps) if steps else None,
