@@ -2,6 +2,7 @@ import Compute
 import Foundation
 import Networks
 import Training
+import Verification
 
 /// What every training of a convolutional network is told.
 package struct ConvolutionalTraining: Codable, Hashable, Sendable {
@@ -119,8 +120,8 @@ package final class ConvolutionalTrainer<B: Backend> {
   /// Of the run, before this trainer went on with it.
   private var earlierSeconds = 0.0
   /// How many steps there are from one that `verify` is called with to the next; none when nil.
-  var verificationInterval: Int?
-  var verify: (ConvolutionalStepRecord) throws -> Void = { _ in }
+  private var verificationInterval: Int?
+  private var verify: (ConvolutionalStepRecord) throws -> Void = { _ in }
 
   /// - Parameters:
   ///   - parameters: in the order of the network's `parameterLayout`.
@@ -233,6 +234,21 @@ package final class ConvolutionalTrainer<B: Backend> {
         try? keeper.finish()
       }
       throw error
+    }
+  }
+
+  /// Has steps of the run done again.
+  ///
+  /// - Parameter repeating: does the record's step again, and returns what differs, in words. It must
+  ///   not hold this trainer, which holds it.
+  func verifySteps<Host: Backend>(
+    by verification: StepVerification<Host>?,
+    repeating: @escaping (ConvolutionalStepRecord, CheckedBackend<B, Host>) throws -> String?
+  ) {
+    guard let verification else { return }
+    verificationInterval = verification.interval
+    verify = { [backend] record in
+      try verification.verify(step: record.step, on: backend) { try repeating(record, $0) }
     }
   }
 

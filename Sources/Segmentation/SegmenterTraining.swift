@@ -70,24 +70,23 @@ package enum SegmenterTrainer {
       try trainer.measureStatistics(task, batches: 40)
       statistics = try trainer.statistics()
     }
+    let freezes = settings.freezesFrontEnd || settings.frontEnd == .random
     let trainer = try ConvolutionalTrainer(
-      training, parameters: parameters, statistics: statistics,
-      freezesFrontEnd: settings.freezesFrontEnd || settings.frontEnd == .random, on: backend)
+      training, parameters: parameters, statistics: statistics, freezesFrontEnd: freezes,
+      on: backend)
+    // What it calls holds it.
+    defer { trainer.teaching = nil }
     if let state { try trainer.restore(state) }
-    if let verification {
-      trainer.verificationInterval = verification.interval
-      trainer.verify = { record in
-        try verification.verify(step: record.step, on: backend) { checked in
-          let repeated = try ConvolutionalTrainer(
-            training, parameters: parameters, statistics: statistics,
-            freezesFrontEnd: trainer.network.isFrontEndFrozen, on: checked)
-          return try repeated.difference(
-            repeating: record,
-            SegmenterTask(
-              task.crops, loss: settings.loss, classWeights: settings.classWeights, training,
-              on: checked))
-        }
-      }
+    let (start, startStatistics) = (parameters, statistics)
+    trainer.verifySteps(by: verification) { record, checked in
+      try ConvolutionalTrainer(
+        training, parameters: start, statistics: startStatistics, freezesFrontEnd: freezes,
+        on: checked
+      ).difference(
+        repeating: record,
+        SegmenterTask(
+          task.crops, loss: settings.loss, classWeights: settings.classWeights, training,
+          on: checked))
     }
     func model(_ weights: ConvolutionalWeights) -> SegmenterModel {
       SegmenterModel(
@@ -135,16 +134,11 @@ package enum Pretrainer {
     let trainer = try ConvolutionalTrainer(
       training, parameters: parameters, statistics: statistics, on: backend)
     if let state { try trainer.restore(state) }
-    if let verification {
-      trainer.verificationInterval = verification.interval
-      trainer.verify = { record in
-        try verification.verify(step: record.step, on: backend) { checked in
-          let repeated = try ConvolutionalTrainer(
-            training, parameters: parameters, statistics: statistics, on: checked)
-          return try repeated.difference(
-            repeating: record, PretrainingTask(crops, alpha: alpha, training, on: checked))
-        }
-      }
+    trainer.verifySteps(by: verification) { record, checked in
+      try ConvolutionalTrainer(
+        training, parameters: parameters, statistics: statistics, on: checked
+      ).difference(
+        repeating: record, PretrainingTask(crops, alpha: alpha, training, on: checked))
     }
     try trainer.run(task, keeper: keeper, report: report)
     return PretrainedModel(

@@ -107,9 +107,7 @@ extension DeviceOptions {
 extension SegmentKeeping {
   fileprivate mutating func returnToLastCheckpoint() throws {
     guard session.isOpen, !session.store.isEmpty else { return }
-    let (checkpoint, note) = try session.store.load(ConvolutionalCheckpoint<Settings>.init(path:))
-    if let note { Console.note("Warning: \(note)") }
-    resuming = checkpoint.state
+    resuming = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:)).state
   }
 }
 
@@ -134,8 +132,7 @@ extension TrustOptions {
     guard !session.store.isEmpty else {
       throw FileError(path: folder.path, reason: "holds no checkpoint to resume from")
     }
-    let (checkpoint, note) = try session.store.load(ConvolutionalCheckpoint<Settings>.init(path:))
-    if let note { Console.note("Warning: \(note)") }
+    let checkpoint = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:))
     Console.note(
       "Resuming after step \(checkpoint.state.training.stepCount), "
         + "\(duration(checkpoint.state.seconds)) of training")

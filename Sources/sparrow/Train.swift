@@ -44,8 +44,7 @@ struct Train: ParsableCommand {
   func validate() throws {
     if let data { _ = try dataSource(data) }
     if trust.run != nil {
-      return try TrustOptions.refuseSettings(
-        besides: ["data", "epochs"])
+      return try TrustOptions.refuseSettings(besides: ["data", "epochs"])
     }
     guard data != nil else {
       throw ValidationError("Missing expected argument '--data <source>'")
@@ -123,11 +122,7 @@ struct Train: ParsableCommand {
   private func lastCheckpoint(
     _ store: CheckpointStore, _ folder: RunFolder
   ) throws -> Checkpoint? {
-    guard store.isEmpty else {
-      let (checkpoint, note) = try store.load(Checkpoint.init(path:))
-      if let note { Console.note("Warning: \(note)") }
-      return checkpoint
-    }
+    guard store.isEmpty else { return try store.newest(Checkpoint.init(path:)) }
     if let model = try? ModelFile(path: folder.model).description,
       model.epochsDone == model.training.epochs
     {
@@ -163,8 +158,7 @@ struct Train: ParsableCommand {
       let store = job.session.store
       var next = job
       if job.session.isOpen, !store.isEmpty {
-        let (checkpoint, note) = try store.load(Checkpoint.init(path:))
-        if let note { Console.note("Warning: \(note)") }
+        let checkpoint = try store.newest(Checkpoint.init(path:))
         next.resuming = checkpoint.run
         next.description.device = checkpoint.description.device
       }

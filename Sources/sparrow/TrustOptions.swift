@@ -1,11 +1,6 @@
 import ArgumentParser
-import Compute
 import Foundation
-import OpenCLRuntime
-import ReferenceBackend
 import Training
-
-enum OnDeviceFailure: String, CaseIterable, ExpressibleByArgument { case stop, reference }
 
 /// `--resume`, `--checkpoint-every`, `--verify-every` and `--on-device-failure`.
 struct TrustOptions: ParsableArguments {
@@ -73,68 +68,4 @@ struct TrustOptions: ParsableArguments {
         "--resume takes the run's settings from its checkpoint: leave out --\(name)")
     }
   }
-}
-
-extension StepVerification<ReferenceBackend> {
-  /// Nil where no step is to be verified, and, which is said, where the run is on the reference
-  /// itself.
-  convenience init?(every interval: Int?, for backend: some Backend) {
-    guard let interval else { return nil }
-    guard !(backend is ReferenceBackend) else {
-      Console.note("Note: --verify-every compares with the reference, which this run is on")
-      return nil
-    }
-    self.init(every: interval, oracle: ReferenceBackend())
-  }
-
-  func noteResult() {
-    guard steps > 0 else { return }
-    Console.note(
-      "Verified: \(counted(steps, "step")) done again on the reference, all within their bounds, "
-        + "of which \(worst.operation) came to \(significant(100 * worst.ratio, 2)) %")
-  }
-}
-
-extension OpenCLError {
-  /// Says that the run goes on on the reference.
-  ///
-  /// - Parameter place: such as "after step 3".
-  func noteGoingOn(_ place: String) {
-    Console.clearLine()
-    Console.note(
-      "Warning: the device failed: "
-        + "\(self)".appendingToFirstLine("; going on \(place), on the reference"))
-  }
-
-  /// What ends a run.
-  ///
-  /// - Parameter advice: how it can go on, from its first sign of punctuation.
-  func problem(advice: String) -> Problem {
-    guard !isShortageOfMemory else { return Problem("out of device memory: \(self)\(advice)") }
-    return Problem(
-      "the device failed: "
-        + "\(self)".appendingToFirstLine(
-          advice + "; --device reference works without OpenCL"))
-  }
-}
-
-/// The run's folder while it is written: its lock and its trust.
-final class RunSession {
-  let store: CheckpointStore
-  private let folder: String
-  private var lock: RunLock?
-
-  init(folder: String) {
-    self.folder = folder
-    store = CheckpointStore(folder: folder)
-  }
-
-  /// Takes the folder, which must exist, for this process alone.
-  func open() throws {
-    guard lock == nil else { return }
-    lock = try RunLock(folder: folder)
-    store.removeUnfinished()
-  }
-
-  var isOpen: Bool { lock != nil }
 }

@@ -1,0 +1,31 @@
+import Training
+
+/// The run's folder while it is written: its lock and its checkpoints.
+final class RunSession {
+  let store: CheckpointStore
+  private let folder: String
+  private var lock: RunLock?
+
+  init(folder: String) {
+    self.folder = folder
+    store = CheckpointStore(folder: folder)
+  }
+
+  /// Takes the folder, which must exist, for this process alone.
+  func open() throws {
+    guard lock == nil else { return }
+    lock = try RunLock(folder: folder)
+    store.removeUnfinished()
+  }
+
+  var isOpen: Bool { lock != nil }
+}
+
+extension CheckpointStore {
+  /// The newest checkpoint that can be read; says so where it is not the newest one.
+  func newest<Checkpoint>(_ decode: (String) throws -> Checkpoint) throws -> Checkpoint {
+    let (checkpoint, note) = try load(decode)
+    if let note { Console.note("Warning: \(note)") }
+    return checkpoint
+  }
+}
