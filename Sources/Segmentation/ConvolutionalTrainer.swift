@@ -11,7 +11,8 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
   package var cropSize: Int
   package var batchSize: Int
   package var length: TrainingLength
-  /// The rate rises over the first `warmup` of the run, then falls to zero in a straight line.
+  /// The rate rises over the first `warmup` of the run, then falls to zero in a straight line; where
+  /// it starts over, before that and after that.
   package var learningRate: Double
   package var warmup: Double
   package var code: CodeTraining
@@ -36,10 +37,19 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
   }
 
   /// The rate at a share of the run.
-  func rate(at progress: Double) -> Double {
-    progress < warmup
-      ? learningRate * max(progress / warmup, 0.05)
-      : learningRate * max(0.01, (1 - progress) / (1 - warmup))
+  ///
+  /// - Parameter restart: the share of the run after which it starts over (Loshchilov and Hutter
+  ///   2017, "SGDR", with straight lines).
+  func rate(at progress: Double, restart: Double? = nil) -> Double {
+    let restart = restart ?? 0
+    let isLater = progress >= restart
+    let done = isLater ? progress - restart : progress
+    let length = isLater ? 1 - restart : restart
+    // A part that is shorter than the warm-up begins with all of the rate.
+    let warmup = warmup < length ? warmup : 0
+    return done < warmup
+      ? learningRate * max(done / warmup, 0.05)
+      : learningRate * max(0.01, (length - done) / (length - warmup))
   }
 
   /// What is wrong with it, in one line.
@@ -115,8 +125,17 @@ package final class ConvolutionalTrainer<B: Backend> {
   private let trained: Range<Int>
   /// The network that labels images without labels, once the run has come that far.
   package private(set) var teacher: ConvolutionalWeights?
-  /// The share of the run after which the network becomes the teacher, and what is done with it.
-  var teaching: (start: Double, begin: (ConvolutionalWeights) throws -> Void)?
+  /// What is done with the teacher.
+  struct Teaching {
+    /// The share of the run after which the network becomes the teacher, and the rate starts over.
+    let start: Double
+    /// Is called once, also where the run goes on from a state that has a teacher: with it, with how
+    /// many steps the whole run has, and with what saves the run, or stops it, where that is wished.
+    let begin:
+      (_ teacher: ConvolutionalWeights, _ steps: Int, _ pause: () throws -> Void) throws
+        -> Void
+  }
+  var teaching: Teaching?
   /// Of the run, before this trainer went on with it.
   private var earlierSeconds = 0.0
   /// How many steps there are from one that `verify` is called with to the next; none when nil.
@@ -195,22 +214,25 @@ package final class ConvolutionalTrainer<B: Backend> {
       try keeper?.keep(
         RunMoment(step: stepsDone, epoch: nil, isEnd: isEnd), state: currentState)
     }
-    var isBetweenSteps = true
+    var (isBetweenSteps, isTaught) = (true, false)
     do {
       while true {
         let seconds = secondsSoFar()
         let progress = configuration.length.progress(done: stepsDone, seconds: seconds)
         if progress >= 1 { break }
-        if let teaching, teacher == nil, progress >= teaching.start {
-          let weights = try weights()
-          try teaching.begin(weights)
-          teacher = weights
+        if let teaching, !isTaught, progress >= teaching.start {
+          let weights = try teacher ?? weights()
+          try teaching.begin(
+            weights, configuration.length.expectedSteps(done: stepsDone, seconds: seconds)
+          ) { try keep(isEnd: false) }
+          (teacher, isTaught) = (weights, true)
+          continue
         }
         let step = stepsDone + 1
         isBetweenSteps = false
         let isVerified = verificationInterval.map { step.isMultiple(of: $0) } ?? false
         let before = isVerified ? try trainingState() : nil
-        let rate = configuration.rate(at: progress)
+        let rate = configuration.rate(at: progress, restart: teaching?.start)
         let own = figures[step % figures.count]
         try runStep(task, step: step, rate: rate, figures: own)
         pending.append((step, try backend.beginDownload(own)))

@@ -90,6 +90,27 @@ package final class SegmentationPredictor<B: Backend> {
       width: image.width, height: image.height, classes: classes, probabilities: probabilities)
   }
 
+  /// The mean of what the model says of an image that is in memory at full resolution and at others.
+  ///
+  /// - Parameters:
+  ///   - image: as read, not normalised.
+  ///   - scales: the other resolutions, as shares of the full one.
+  func predict(_ image: SampleImage, scales: [Double]) throws -> Prediction {
+    var prediction = try predict(image)
+    for scale in scales {
+      let (width, height) = (image.width, image.height)
+      let small = image.resized(by: scale)
+      let seen = try predict(small)
+      let result = Resampling.resize(
+        seen.probabilities, height: small.height, width: small.width, channels: classes,
+        toHeight: height, toWidth: width)
+      for i in result.indices { prediction.probabilities[i] += result[i] }
+    }
+    let share = 1 / Float(1 + scales.count)
+    for i in prediction.probabilities.indices { prediction.probabilities[i] *= share }
+    return prediction
+  }
+
   /// An image read and written by rows.
   ///
   /// - Parameters:

@@ -44,14 +44,15 @@ package enum SegmenterTrainer {
   ///   - state: where the run goes on; from its start when nil.
   ///   - keeper: saves the run; it is not saved when nil.
   ///   - verification: has steps done again; none is when nil.
+  ///   - labelling: called while the teacher labels images, with how many it has, and of how many.
   ///   - report: called after each step, with cross-entropy, dice and labelled positions.
   package static func train<B: Backend, Host: Backend>(
     _ training: ConvolutionalTraining, _ settings: SegmenterTraining, images: [LabelledImage],
     unlabelled: [LabelledImage] = [], normalisation: PercentileNormalisation, classes: ClassMap,
     pretrained: PretrainedModel?, from state: ConvolutionalState? = nil,
     keeper: RunKeeper<ConvolutionalState>? = nil,
-    verification: StepVerification<Host>?,
-    on backend: B, report: (StepReport) throws -> Void
+    verification: StepVerification<Host>?, on backend: B,
+    labelling: @escaping (Int, Int) -> Void = { _, _ in }, report: (StepReport) throws -> Void
   ) throws -> SegmenterModel {
     var parameters = training.network.initialParameters(seed: training.seed)
     var statistics = training.network.initialStatistics
@@ -95,16 +96,24 @@ package enum SegmenterTrainer {
           classes: classes, stepsDone: trainer.stepsDone, images: images.count),
         parameters: weights.parameters, statistics: weights.statistics)
     }
-    func learn(from teacher: ConvolutionalWeights, _ selfTraining: SelfTraining) throws {
-      let taught = try selfTraining.images(
-        labelled: images, unlabelled: unlabelled, teacher: model(teacher), on: backend)
-      task.crops = AugmentedCrops(
-        taught, size: training.cropSize, augmentation: settings.augmentation, seed: training.seed)
-    }
-    if let selfTraining = settings.selfTraining, !unlabelled.isEmpty {
-      // A run that goes on has its teacher already, or not yet.
-      if let teacher = trainer.teacher { try learn(from: teacher, selfTraining) }
-      trainer.teaching = (selfTraining.start, { try learn(from: $0, selfTraining) })
+    let others = SelfTraining.others(unlabelled, than: images)
+    if let selfTraining = settings.selfTraining, !others.isEmpty {
+      trainer.teaching = .init(start: selfTraining.start) { teacher, steps, pause in
+        let crops = (1 - selfTraining.start) * Double(steps) * Double(training.batchSize)
+        let pixels = crops * Double(training.cropSize * training.cropSize)
+        let taught = try selfTraining.images(
+          labelled: images,
+          others: SelfTraining.drawn(
+            others, pixels: SelfTraining.mostLabelled * pixels, seed: training.seed),
+          teacher: model(teacher), on: backend
+        ) {
+          labelling($0, $1)
+          try pause()
+        }
+        task.crops = AugmentedCrops(
+          taught, size: training.cropSize, augmentation: settings.augmentation,
+          seed: training.seed)
+      }
     }
     try trainer.run(task, keeper: keeper, report: report)
     return model(try trainer.weights())

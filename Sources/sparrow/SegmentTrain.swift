@@ -16,7 +16,7 @@ struct SegmentTrain: ParsableCommand {
       means unlabelled and only the marked pixels count. The output folder receives \
       model.safetensors, metrics.csv and training.png, the first image with its labels and the \
       model's answer. With --unlabelled, the network labels those images itself after 40 % of the \
-      run, and learns from what it is sure of as well.
+      run, and learns from them as well.
 
       Examples:
         sparrow segment train --images imgs --labels masks --output runs/cells
@@ -148,12 +148,16 @@ struct SegmentTrain: ParsableCommand {
             + Double(settings.loss.diceWeight) * dice, entropy, dice,
         ]
       }
+      let progress = FileProgress("labelling images")
       let model = try keeping.run(log: log, on: backend) { state, keeper, verification in
         try SegmenterTrainer.train(
           description.training, settings, images: images, unlabelled: unlabelled,
           normalisation: description.normalisation, classes: description.classes,
           pretrained: front, from: state, keeper: keeper, verification: verification, on: backend,
-          report: log.show)
+          labelling: {
+            progress.show($0, of: $1)
+            if $0 == $1 { progress.finish() }
+          }, report: log.show)
       }
       try model.write(to: folder.model)
       try folder.write(log)

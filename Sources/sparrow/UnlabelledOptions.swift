@@ -9,13 +9,14 @@ struct UnlabelledOptions: ParsableArguments {
     help: ArgumentHelp(
       "A folder of images without labels to learn from as well.",
       discussion: """
-        After 40 % of the run the network labels them itself, and the rest of the run learns from \
-        those pixels too of which it is sure. The labelled images may be among them.
+        After 40 % of the run the network labels them itself, from eight views at two resolutions, \
+        and the rest of the run learns from them too. The labelled images may be among them. Of \
+        many images as many are drawn as the length of the run is worth.
         """, valueName: "folder"), completion: .directory)
   var folder: String?
   @Option(
     parsing: .unconditional,
-    help: "How probable its class must be for a pixel without label to count (default: 0.7).")
+    help: "How probable its class must be for a pixel without label to count (default: 0, all).")
   var confidence: Double?
 
   func validate() throws {
@@ -28,7 +29,7 @@ struct UnlabelledOptions: ParsableArguments {
   }
 
   var settings: SelfTraining? {
-    folder.map { _ in SelfTraining(confidence: Float(confidence ?? 0.7)) }
+    folder.map { _ in SelfTraining(confidence: Float(confidence ?? 0)) }
   }
 
   /// The folder's images as read, and the files that could not be.

@@ -1,11 +1,13 @@
 import Compute
+import Foundation
 import Imaging
 import Networks
 import RandomNumbers
 import ReferenceBackend
-import Segmentation
 import Testing
 import Training
+
+@testable import Segmentation
 
 /// A bright half beside a dark one, under noise.
 private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledImage {
@@ -46,11 +48,58 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     #expect(settings.copies(labelled: 3, unlabelled: 0) == 1)
   }
 
+  @Test func theTeacherLabelsNoMoreThanItShould() {
+    let images = (1...6).map { halves("image \($0)", seed: $0, labelled: false) }
+    func names(_ pixels: Double, seed: UInt64 = 1) -> [String] {
+      SelfTraining.drawn(images, pixels: pixels, seed: seed).map(\.name)
+    }
+    #expect(names(6 * 1024) == images.map(\.name))
+    #expect(names(3 * 1024 + 1023).count == 3)
+    #expect(names(3 * 1024) == names(3 * 1024).sorted())
+    #expect(names(0).count == 1)
+    #expect(Set((1...20).map { names(0, seed: $0) }).count > 1)
+    #expect(SelfTraining.drawn([], pixels: 1e6, seed: 1).isEmpty)
+  }
+
+  @Test func aLabelledImageIsNoOther() {
+    let labelled = halves("a", seed: 1, labelled: true)
+    let others = [halves("a", seed: 1, labelled: false), halves("b", seed: 2, labelled: false)]
+    #expect(SelfTraining.others(others, than: [labelled]).map(\.name) == ["b"])
+  }
+
+  /// Zero at the restart and at the end, and all of it a warm-up after the start and the restart.
+  @Test func theRateStartsOver() {
+    let training = ConvolutionalTraining(
+      network: ConvolutionalConfiguration(
+        inputs: 1, baseChannels: 4, levels: 2, code: .relu, hasSkips: true, outputs: 2),
+      length: .steps(100), learningRate: 1, warmup: 0.1)
+    func rate(_ progress: Double) -> Double { training.rate(at: progress, restart: 0.5) }
+    #expect(rate(0) == 0.05 && rate(0.5) == 0.05)
+    #expect(abs(rate(0.05) - 0.5) < 1e-12 && abs(rate(0.55) - 0.5) < 1e-12)
+    #expect(abs(rate(0.1) - 1) < 1e-12 && abs(rate(0.6) - 1) < 1e-12)
+    #expect(abs(rate(0.3) - 0.5) < 1e-12 && abs(rate(0.8) - 0.5) < 1e-12)
+    #expect(rate(0.4999) == 0.01 && rate(0.9999) == 0.01)
+    // Without one as it always was, and a part shorter than the warm-up has none.
+    #expect(abs(training.rate(at: 0.55) - 0.5) < 1e-12)
+    #expect(training.rate(at: 0, restart: 0.05) == 1)
+  }
+
+  /// Descriptions of earlier versions have no scales.
+  @Test func earlierSettingsAreRead() throws {
+    let text = #"{"start":0.4,"confidence":0.5,"labelledShare":0.25}"#
+    let settings = try JSONDecoder().decode(SelfTraining.self, from: Data(text.utf8))
+    #expect(settings == SelfTraining(confidence: 0.5, labelledShare: 0.25, scales: []))
+    let again = try JSONDecoder().decode(
+      SelfTraining.self, from: JSONEncoder().encode(SelfTraining()))
+    #expect(again == SelfTraining())
+  }
+
   @Test func settingsAreChecked() {
     #expect(SelfTraining().problem == nil)
     for bad in [
       SelfTraining(start: 0), SelfTraining(start: 1), SelfTraining(confidence: .nan),
       SelfTraining(confidence: 1.1), SelfTraining(labelledShare: 0),
+      SelfTraining(scales: [0]), SelfTraining(scales: [.nan]),
     ] { #expect(bad.problem != nil) }
   }
 
@@ -62,7 +111,6 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     let normalisation = counter.normalisation()
     let labelled = LabelledImage(
       name: image.name, image: normalisation(image.image), labels: image.labels)
-    let others = (2..<5).map { halves("b\($0)", seed: $0, labelled: false) }
     let classes = try ClassMap(parsing: "left=0,right=1")
     func losses(_ selfTraining: SelfTraining?, _ unlabelled: [LabelledImage]) throws -> [Float] {
       var losses: [Float] = []
@@ -81,10 +129,15 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
       return losses
     }
     let alone = try losses(nil, [])
-    let taught = try losses(SelfTraining(start: 0.4, confidence: 0.5), others)
-    #expect(alone.count == 10 && taught.count == 10)
-    #expect(alone.prefix(4) == taught.prefix(4))
-    #expect(alone.suffix(6) != taught.suffix(6))
+    func taught(by seeds: Range<UInt64>) throws -> [Float] {
+      try losses(
+        SelfTraining(start: 0.4, confidence: 0.5),
+        seeds.map { halves("b\($0)", seed: $0, labelled: false) })
+    }
+    let (some, others) = (try taught(by: 2..<5), try taught(by: 5..<8))
+    #expect(alone.count == 10 && some.count == 10 && others.count == 10)
+    #expect(some.prefix(4) == others.prefix(4))
+    #expect(zip(some, others).dropFirst(4).contains { $0 != $1 })
     // The labelled image among the unlabelled ones is no other image.
     let same = try losses(
       SelfTraining(start: 0.4, confidence: 0.5), [halves("a", seed: 1, labelled: false)])
