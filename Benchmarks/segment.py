@@ -222,7 +222,7 @@ def main():
             bench.say(*QUALITY)
         if "isbi" in options.only:
             quality(bench, "ISBI, one slice and 19 without labels, 4 minutes, mIoU", "isbi2012", 1,
-                    options.seeds, None, "--minutes", 4, "--batch", 2, "--augmentation", "light", "--unlabelled",
+                    options.seeds, None, "--minutes", 4, "--batch", 2, "--unlabelled",
                     options.data / "isbi2012" / "train" / "images", limit=0.79,
                     key=lambda run: run["miou"])
         if "isbi20" in options.only:
@@ -231,7 +231,7 @@ def main():
                     key=lambda run: run["miou"])
         if "bbbc039" in options.only:
             quality(bench, "BBBC039, one image, 3 minutes, IoU of nuclei", "bbbc039", 1,
-                    options.seeds, None, "--minutes", 3, "--batch", 2, "--augmentation", "light", limit=0.94,
+                    options.seeds, None, "--minutes", 3, "--batch", 2, limit=0.94,
                     key=lambda run: run["iou"]["nucleus"])
         if "pretraining" in options.only:
             comparison(bench, front)
