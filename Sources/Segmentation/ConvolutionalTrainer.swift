@@ -40,7 +40,7 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
   ///
   /// - Parameter restart: the share of the run after which it starts over (Loshchilov and Hutter
   ///   2017, "SGDR", with straight lines).
-  func rate(at progress: Double, restart: Double? = nil) -> Double {
+  package func rate(at progress: Double, restart: Double? = nil) -> Double {
     let restart = restart ?? 0
     let isLater = progress >= restart
     let done = isLater ? progress - restart : progress

@@ -2,13 +2,13 @@
 /// are more samples than before; where there are fewer, the filter is as much wider, so that nothing
 /// finer than the new grid is folded into it. Both rows cover the same length; beyond their ends lies
 /// nothing, and weights are made to add up to 1.
-struct Resampling {
+package struct Resampling {
   private let from, to: Int
   /// Of each new sample the first old one that it depends on, and the weights from there on.
   private let first: [Int]
   private let weights: [[Float]]
 
-  init(from: Int, to: Int) {
+  package init(from: Int, to: Int) {
     precondition(from > 0 && to > 0, "\(from) samples to \(to)")
     (self.from, self.to) = (from, to)
     let ratio = Double(from) / Double(to)
@@ -28,7 +28,7 @@ struct Resampling {
 
   /// - Parameter values: `[outer, from, inner]`
   /// - Returns: `[outer, to, inner]`
-  func apply(_ values: [Float], outer: Int, inner: Int) -> [Float] {
+  package func apply(_ values: [Float], outer: Int, inner: Int) -> [Float] {
     precondition(values.count == outer * from * inner, "\(values.count) values of another shape")
     var result = [Float](repeating: 0, count: outer * to * inner)
     values.withUnsafeBufferPointer { values in
@@ -48,7 +48,7 @@ struct Resampling {
   }
 
   /// An image, `[height, width, channels]`, at another resolution.
-  static func resize(
+  package static func resize(
     _ values: [Float], height: Int, width: Int, channels: Int, toHeight: Int, toWidth: Int
   ) -> [Float] {
     let narrow = Resampling(from: width, to: toWidth).apply(values, outer: height, inner: channels)

@@ -38,7 +38,7 @@ package struct SampleImage: Equatable, Sendable {
   /// At another resolution; see `Resampling`.
   ///
   /// - Parameter scale: of the width and the height, which are rounded and at least 1.
-  func resized(by scale: Double) -> SampleImage {
+  package func resized(by scale: Double) -> SampleImage {
     func length(_ old: Int) -> Int { max(1, Int((Double(old) * scale).rounded())) }
     return SampleImage(
       width: length(width), height: length(height), channels: channels, sampleType: sampleType,

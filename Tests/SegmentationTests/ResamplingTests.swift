@@ -1,6 +1,5 @@
+import Segmentation
 import Testing
-
-@testable import Segmentation
 
 @Suite struct ResamplingTests {
   @Test func theSameResolutionIsTheSameImage() {

@@ -4,10 +4,9 @@ import Imaging
 import Networks
 import RandomNumbers
 import ReferenceBackend
+import Segmentation
 import Testing
 import Training
-
-@testable import Segmentation
 
 /// A bright half beside a dark one, under noise.
 private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledImage {
