@@ -46,7 +46,7 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
     let done = isLater ? progress - restart : progress
     let length = isLater ? 1 - restart : restart
     // A part that is shorter than the warm-up begins with all of the rate.
-    let warmup = warmup < length ? warmup : 0
+    let warmup = warmup <= length ? warmup : 0
     return done < warmup
       ? learningRate * max(done / warmup, 0.05)
       : learningRate * max(0.01, (length - done) / (length - warmup))
@@ -130,7 +130,7 @@ package final class ConvolutionalTrainer<B: Backend> {
     /// The share of the run after which the network becomes the teacher, and the rate starts over.
     let start: Double
     /// Is called once, also where the run goes on from a state that has a teacher: with it, with how
-    /// many steps the whole run has, and with what saves the run, or stops it, where that is wished.
+    /// many steps the whole run has, and with what saves and stops the run where that is wished.
     let begin:
       (_ teacher: ConvolutionalWeights, _ steps: Int, _ pause: () throws -> Void) throws
         -> Void
@@ -224,7 +224,7 @@ package final class ConvolutionalTrainer<B: Backend> {
           let weights = try teacher ?? weights()
           try teaching.begin(
             weights, configuration.length.expectedSteps(done: stepsDone, seconds: seconds)
-          ) { try keep(isEnd: false) }
+          ) { try keeper?.stopIfRequested(state: currentState) }
           (teacher, isTaught) = (weights, true)
           continue
         }

@@ -30,16 +30,23 @@ package final class RunKeeper<State: Sendable> {
   /// - Throws: `RunInterrupted` where a signal has asked the run to stop; what went wrong with
   ///   writing a checkpoint.
   package func keep(_ moment: RunMoment, state: () throws -> State?) throws {
-    try store.check()
-    let signal = requestedStop()
-    guard signal != nil || isDue(moment) else { return }
+    try stopIfRequested(state: state)
+    guard isDue(moment) else { return }
     if let state = try state() { try save(state) }
-    if let signal {
-      try store.finish()
-      throw RunInterrupted(signal: signal)
-    }
     // A run that has ended has its checkpoint on the disk.
     if moment.isEnd { try store.finish() }
+  }
+
+  /// Saves the run where it is to stop: for long work between two steps.
+  ///
+  /// - Parameter state: as for `keep`.
+  /// - Throws: as `keep` does.
+  package func stopIfRequested(state: () throws -> State?) throws {
+    try store.check()
+    guard let signal = requestedStop() else { return }
+    if let state = try state() { try save(state) }
+    try store.finish()
+    throw RunInterrupted(signal: signal)
   }
 
   /// Starts writing `state`.
