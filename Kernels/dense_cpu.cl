@@ -1,59 +1,61 @@
 /* Several matrix products in one launch for CPU devices, where each launch costs
- * as much as a small product.  Append to matmul_block.cl.
+ * as much as a small product.  Append to three forms of matmul_block.cl:
+ * matmulBlock, matmulBlockTransposed (TRANSPOSE_B) and matmulBlockGradient
+ * (TRANSPOSE_A); and to loss_row.cl.
  *
  * Every kernel takes up to four products; slots that are not used get any buffer.
  * Local size 1, no barriers; blocks are drawn by ticket, so that the global size
  * is min(compute units, blocks).
  */
 
-/* Consecutive dense layers, forward (CHAIN_EPILOGUE 1) or backward (2, with
- * TRANSPOSE_B):
+/* Consecutive dense layers, forward (epilogue 1) or backward (2, with op(B) = B^T):
  *     y_i = epilogue(op(B_i) y_(i-1)),  y_0 = x [M, K],  y_i [M, n_i]
  * where extra_i is the bias or the outputs at which the derivative is taken.
  * A block is `blockRows` rows, which go through all layers together, since rows
  * do not depend on each other.
  */
-#if defined(CHAIN_EPILOGUE)
 #define CHAIN_LAYER(i)                                                         \
     global const float *b##i, const uint b##i##Offset,                         \
     global const float *extra##i, const uint extra##i##Offset,                 \
     global float *y##i, const uint y##i##Offset,                               \
     const uint n##i, const int activation##i
 
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void denseChain(global const float *x, const uint xOffset, CHAIN_LAYER(0), CHAIN_LAYER(1),
-                CHAIN_LAYER(2), CHAIN_LAYER(3), const uint layers, const uint M, const uint K,
-                const uint blockRows, volatile global uint *tickets)
-{
-    global const float *const bs[4] = {b0 + b0Offset, b1 + b1Offset, b2 + b2Offset, b3 + b3Offset};
-    global const float *const extras[4] = {extra0 + extra0Offset, extra1 + extra1Offset,
-                                           extra2 + extra2Offset, extra3 + extra3Offset};
-    global float *const ys[4] = {y0 + y0Offset, y1 + y1Offset, y2 + y2Offset, y3 + y3Offset};
-    const uint widths[4] = {n0, n1, n2, n3};
-    const int activations[4] = {activation0, activation1, activation2, activation3};
-
-    FOR_EACH_TICKET(block, (M + blockRows - 1) / blockRows) {
-        const uint mFirst = block * blockRows;
-        const uint mLast = mFirst + min(M - mFirst, blockRows);
-        global const float *a = x + xOffset;
-        uint depth = K;
-        for (uint layer = 0; layer < layers; layer++) {
-            matmulBlock(a, bs[layer], ys[layer], extras[layer], ys[layer], M, widths[layer], depth,
-                        mFirst, mLast, 0, widths[layer], CHAIN_EPILOGUE, activations[layer]);
-            a = ys[layer];
-            depth = widths[layer];
-        }
-    }
-    RETURN_TICKETS
+#define DENSE_CHAIN(NAME, BLOCK, EPILOGUE)                                                        \
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))                                             \
+void NAME(global const float *x, const uint xOffset, CHAIN_LAYER(0), CHAIN_LAYER(1),              \
+          CHAIN_LAYER(2), CHAIN_LAYER(3), const uint layers, const uint M, const uint K,          \
+          const uint blockRows, volatile global uint *tickets)                                    \
+{                                                                                                 \
+    global const float *const bs[4] = {b0 + b0Offset, b1 + b1Offset, b2 + b2Offset,               \
+                                       b3 + b3Offset};                                            \
+    global const float *const extras[4] = {extra0 + extra0Offset, extra1 + extra1Offset,          \
+                                           extra2 + extra2Offset, extra3 + extra3Offset};         \
+    global float *const ys[4] = {y0 + y0Offset, y1 + y1Offset, y2 + y2Offset, y3 + y3Offset};     \
+    const uint widths[4] = {n0, n1, n2, n3};                                                      \
+    const int activations[4] = {activation0, activation1, activation2, activation3};              \
+                                                                                                  \
+    FOR_EACH_TICKET(block, (M + blockRows - 1) / blockRows) {                                     \
+        const uint mFirst = block * blockRows;                                                    \
+        const uint mLast = mFirst + min(M - mFirst, blockRows);                                   \
+        global const float *a = x + xOffset;                                                      \
+        uint depth = K;                                                                           \
+        for (uint layer = 0; layer < layers; layer++) {                                           \
+            BLOCK(a, bs[layer], ys[layer], extras[layer], ys[layer], M, widths[layer], depth,     \
+                  mFirst, mLast, 0, widths[layer], EPILOGUE, activations[layer]);                 \
+            a = ys[layer];                                                                        \
+            depth = widths[layer];                                                                \
+        }                                                                                         \
+    }                                                                                             \
+    RETURN_TICKETS                                                                                \
 }
-#endif
+
+DENSE_CHAIN(denseForward, matmulBlock, 1)
+DENSE_CHAIN(denseBackward, matmulBlockTransposed, 2)
 
 /* Forward through consecutive dense layers, the reconstruction loss, and the way
- * back: what `denseChain` (forward), the loss and `denseChain` (backward) give one
- * after another, with the rows of a block still in the cache.  Needs
- * matmulBlockTransposed and loss_row.cl as well.  A block is `blockRows` rows.
+ * back: what `denseForward`, the loss and `denseBackward` give one after another,
+ * with the rows of a block still in the cache.  A block is `blockRows` rows.
  */
-#if defined(PASS)
 #define PASS_LAYER(d, i)                                                       \
     global const float *d##b##i, const uint d##b##i##Offset,                   \
     global const float *d##e##i, const uint d##e##i##Offset,                   \
@@ -110,13 +112,10 @@ void densePass(global const float *x, const uint xOffset, PASS_LAYERS(f),
     }
     RETURN_TICKETS
 }
-#endif
 
-/* Independent products with column sums (epilogue 3; with TRANSPOSE_A the
- * gradients of dense layers): C_i = op(A_i) B_i and sums_i.
- * A block is MB x 16 of one product.
+/* Independent products with column sums (epilogue 3), the gradients of dense
+ * layers: C_i = A_i^T B_i and sums_i.  A block is MB x 16 of one product.
  */
-#if defined(GROUP_PRODUCTS)
 #define GROUP_PRODUCT(i)                                                       \
     global const float *a##i, const uint a##i##Offset,                         \
     global const float *b##i, const uint b##i##Offset,                         \
@@ -153,10 +152,9 @@ void denseGroup(GROUP_PRODUCT(0), GROUP_PRODUCT(1), GROUP_PRODUCT(2), GROUP_PROD
         }
         const uint mFirst = block / across * MB;
         const uint nFirst = block % across * 16;
-        matmulBlock(as[i], bs[i], cs[i], cs[i], sums[i], rows[i], columns[i], depths[i],
-                    mFirst, mFirst + min(rows[i] - mFirst, (uint)MB),
-                    nFirst, nFirst + min(columns[i] - nFirst, 16u), 3, 0);
+        matmulBlockGradient(as[i], bs[i], cs[i], cs[i], sums[i], rows[i], columns[i], depths[i],
+                            mFirst, mFirst + min(rows[i] - mFirst, (uint)MB),
+                            nFirst, nFirst + min(columns[i] - nFirst, 16u), 3, 0);
     }
     RETURN_TICKETS
 }
-#endif

@@ -5,13 +5,13 @@
 //   gradient_ij = scale * (y_ij - x_ij) * f'(y_ij)
 //   rowL0_i     = number of j with z_ij != 0
 //
-// Preceded by activation.cl and loss_row.cl. Two kernels with the same arguments: `reconstructionLossRow` gives a
-// row to one work-item (CPU; launch: global size batch, local size 1), `reconstructionLossGroup`
-// gives it to one work-group of GROUP work-items (GPU; launch: global size batch * GROUP). Each
-// adds in an order fixed by the width alone.
+// Preceded by activation.cl and loss_row.cl. Two kernels with the same arguments:
+// `reconstructionLossRow` gives a row to one work-item (CPU; launch: global size batch, local size
+// 1), `reconstructionLossGroup` gives it to one work-group of LOSS_GROUP work-items (GPU; launch:
+// global size batch * LOSS_GROUP). Each adds in an order fixed by the width alone.
 
-#ifndef GROUP
-#define GROUP 64
+#ifndef LOSS_GROUP
+#define LOSS_GROUP 64
 #endif
 
 #define LOSS_ARGUMENTS                                                                          \
@@ -30,10 +30,10 @@ kernel void reconstructionLossRow(LOSS_ARGUMENTS) {
                           latents);
 }
 
-kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void reconstructionLossGroup(
+kernel __attribute__((reqd_work_group_size(LOSS_GROUP, 1, 1))) void reconstructionLossGroup(
     LOSS_ARGUMENTS) {
-  local float sums[GROUP];
-  local int counts[GROUP];
+  local float sums[LOSS_GROUP];
+  local int counts[LOSS_GROUP];
   const uint row = get_group_id(0);
   const uint lane = get_local_id(0);
   y += yOffset + (ulong)row * width;
@@ -42,16 +42,16 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void reconstructionLos
   z += zOffset + (ulong)row * latents;
 
   float sum = 0;
-  for (uint j = lane; j < width; j += GROUP) {
+  for (uint j = lane; j < width; j += LOSS_GROUP) {
     const float value = y[j], d = value - x[j];
     sum = fma(d, d, sum);
     gradient[j] = timesDerivative_float(scale * d, value, activation);
   }
   int count = 0;
-  for (uint l = lane; l < latents; l += GROUP) count += z[l] != 0.0f;
+  for (uint l = lane; l < latents; l += LOSS_GROUP) count += z[l] != 0.0f;
   sums[lane] = sum;
   counts[lane] = count;
-  for (uint step = GROUP / 2; step > 0; step /= 2) {
+  for (uint step = LOSS_GROUP / 2; step > 0; step /= 2) {
     barrier(CLK_LOCAL_MEM_FENCE);
     if (lane < step) {
       sums[lane] += sums[lane + step];

@@ -74,7 +74,7 @@
 #error "MR must be 6 or 8"
 #endif
 
-/* A program may hold this file twice, for two forms of MATMUL_BLOCK. */
+/* A program may hold this file several times, for several forms of MATMUL_BLOCK. */
 #ifndef MATMUL_HELPERS
 #define MATMUL_HELPERS
 
@@ -248,8 +248,13 @@ inline void MATMUL_BLOCK(global const float *a, global const float *b, global fl
 #define RELOAD(i) x##i = vload16(0, cTile + row##i * N);
                     EACH_ROW(RELOAD)
                 } else {
-#define RELOAD_EDGE(i) x##i = load16(cTile + row##i * N, width);
-                    EACH_ROW(RELOAD_EDGE)
+                    /* Rarely taken, and a loop is compiled sooner than its rows. */
+                    float16 edge[MR];
+#pragma unroll 1
+                    for (uint r = 0; r < MR; r++)
+                        edge[r] = load16(cTile + min(r, rows - 1) * N, width);
+#define TAKE(i) x##i = edge[i];
+                    EACH_ROW(TAKE)
                 }
 
                 {
@@ -311,3 +316,6 @@ inline void MATMUL_BLOCK(global const float *a, global const float *b, global fl
         }
     }
 }
+
+#undef A_VALUE
+#undef A_STEP

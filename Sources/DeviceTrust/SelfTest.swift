@@ -8,8 +8,8 @@ package enum SelfTest {
   /// The first case that goes wrong ends it.
   ///
   /// - Parameters:
-  ///   - draw: gives the places of the operations whose cases are run, in the order of their first
-  ///     cases; all of them when nil. See `operations(of:)`.
+  ///   - draw: gives the places of the parts that are run; all of them when nil. See
+  ///     `OperationCases.parts(of:)`.
   ///   - family: the layout of the kernels; by the device's properties when nil.
   ///   - sources: what the programs are built from.
   package static func run(
@@ -18,8 +18,8 @@ package enum SelfTest {
     draw: (() -> Int?)? = nil
   ) -> SelfTestVerdict {
     let start = ContinuousClock.now
-    let groups = operations(of: cases)
-    var remaining = groups.indices.makeIterator()
+    let parts = OperationCases.parts(of: cases)
+    var remaining = parts.indices.makeIterator()
     let draw = draw ?? { remaining.next() }
     var count = 0
     do {
@@ -27,8 +27,8 @@ package enum SelfTest {
       let backend = try OpenCLBackend(
         device: device, family: family, cache: cache, tuning: .rule, sources: sources)
       while let place = draw() {
-        guard groups.indices.contains(place) else { continue }
-        for operation in groups[place] {
+        guard parts.indices.contains(place) else { continue }
+        for operation in parts[place] {
           let report = try operation.report(on: backend)
           if let failure = report.comparison.failure {
             return .miscomputed(
@@ -42,21 +42,5 @@ package enum SelfTest {
       return .failed("\(error)")
     }
     return .passed(cases: count, seconds: (ContinuousClock.now - start) / .seconds(1))
-  }
-
-  /// The cases of each operation: what processes share a self-test by, since those of one operation
-  /// have programs in common.
-  package static func operations(of cases: [any OperationCase]) -> [[any OperationCase]] {
-    var places: [String: Int] = [:]
-    var groups: [[any OperationCase]] = []
-    for operation in cases {
-      if let place = places[operation.operation] {
-        groups[place].append(operation)
-      } else {
-        places[operation.operation] = groups.count
-        groups.append([operation])
-      }
-    }
-    return groups
   }
 }

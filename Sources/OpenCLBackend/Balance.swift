@@ -10,7 +10,7 @@ extension OpenCLBackend {
       totals.count == latents && frequency.count == latents && bias.count == latents,
       "one number for each latent")
     guard latents > 0 else { return }
-    let kernel = try library.kernel("balanceLatents", from: .balance)
+    let kernel = try commonKernel("balanceLatents")
     var arguments = Arguments(kernel)
     try arguments.add(counts)
     try arguments.add(totals)

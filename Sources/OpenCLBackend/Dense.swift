@@ -6,8 +6,15 @@ import OpenCLRuntime
 extension OpenCLBackend {
   /// How many layers a launch takes (`Kernels/dense_cpu.cl`).
   private static var slots: Int { 4 }
+  /// Rows of a block of `denseGroup`.
+  private static var groupRows: Int { 144 }
   /// Weights up to this count stay in a core's cache while all rows of a block pass.
   private static var largestWeight: Int { 1 << 17 }
+
+  private func denseKernel(_ name: String) throws -> Kernel {
+    try library.kernel(
+      name, from: .denseCPU, form: 0, ["MB": Self.groupRows, "MR": registerRows])
+  }
 
   private func fuses(_ weights: some Sequence<Floats>) -> Bool {
     family == .cpu && weights.allSatisfy { $0.count <= Self.largestWeight && $0.count > 0 }
@@ -58,12 +65,7 @@ extension OpenCLBackend {
   ) throws {
     let rows = x.shape[0]
     checkChain(layers, isBackward: isBackward, rows: rows, depth: x.shape[1])
-    let kernel = try library.kernel(
-      "denseChain", from: .denseCPU,
-      [
-        "CHAIN_EPILOGUE": isBackward ? 2 : 1, "TRANSPOSE_B": isBackward ? 1 : 0,
-        "MR": registerRows,
-      ])
+    let kernel = try denseKernel(isBackward ? "denseBackward" : "denseForward")
     let blockRows = blockRows(rows)
     var arguments = Arguments(kernel)
     try arguments.add(x)
@@ -72,8 +74,7 @@ extension OpenCLBackend {
     try arguments.add(x.shape[1])
     try arguments.add(blockRows)
     try launchByTicket(
-      kernel, &arguments, as: isBackward ? "denseBackward" : "denseForward",
-      blocks: (rows + blockRows - 1) / blockRows)
+      kernel, &arguments, as: kernel.name, blocks: (rows + blockRows - 1) / blockRows)
   }
 
   private func checkChain(
@@ -131,8 +132,7 @@ extension OpenCLBackend {
     checkChain(there, isBackward: false, rows: shape.batch, depth: x.shape[1])
     checkChain(back, isBackward: true, rows: shape.batch, depth: shape.width)
 
-    let kernel = try library.kernel(
-      "densePass", from: .densePassCPU, ["PASS": 1, "MR": registerRows])
+    let kernel = try denseKernel("densePass")
     let blockRows = blockRows(shape.batch)
     var arguments = Arguments(kernel)
     try arguments.add(x)
@@ -168,10 +168,8 @@ extension OpenCLBackend {
   }
 
   private func launchGroup(_ layers: [DenseGradient<Storage>]) throws {
-    let blockRows = 144
-    let kernel = try library.kernel(
-      "denseGroup", from: .denseCPU,
-      ["GROUP_PRODUCTS": 1, "TRANSPOSE_A": 1, "MB": blockRows, "MR": registerRows])
+    let blockRows = Self.groupRows
+    let kernel = try denseKernel("denseGroup")
     var arguments = Arguments(kernel)
     var blocks = 0
     for slot in 0..<Self.slots {

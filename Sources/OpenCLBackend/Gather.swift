@@ -10,9 +10,7 @@ extension OpenCLBackend {
     guard x.count > 0 else { return }
     let block = family.gatherBlock
     let rows = family.gatherRows
-    let kernel = try library.kernel(
-      "gather", from: .gather,
-      ["BLOCK": block, "ROWS": rows, "CENTRED": mean == nil ? 0 : 1])
+    let kernel = try commonKernel("gather")
     var arguments = Arguments(kernel)
     try arguments.add(pixels)
     try arguments.add(order.view(at: start, shape: [shape.batch]))
@@ -21,7 +19,9 @@ extension OpenCLBackend {
     try arguments.add(shape.width)
     try arguments.add(scale)
     try arguments.add(shift)
-    if let mean { try arguments.add(mean) }
+    try arguments.add(mean == nil ? 0 : 1)
+    // Some tensor must stand there, but it is not read without a mean.
+    try arguments.add(mean ?? x)
     try launch(
       kernel, as: "gather",
       global: ((shape.width + block - 1) / block, (shape.batch + rows - 1) / rows),

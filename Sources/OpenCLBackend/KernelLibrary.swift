@@ -1,17 +1,20 @@
 import Kernels
 import OpenCLRuntime
 
-/// The OpenCL C sources, each under the name of its file.
+/// The OpenCL C sources, each under the name of its file, and programs of several files.
 package enum KernelSource: String, CaseIterable, Sendable {
   case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
     denseCPU
-  case densePassCPU, matmulGPU, peak, balance, tickets, select, sparse, sparseLatents,
+  /// The small kernels in one program: compilers take longer to begin than for such kernels.
+  case common
+  case matmulGPU, peak, balance, tickets, select, sparse, sparseLatents,
     sparseSums, codes, gates, convolutionCPU, convolutionGPU
   case tileGPU, convolutionGradientGPU, convolutionPartsGPU
   case logarithm, strips, normalise, pool, segmentation
 
   fileprivate var embedded: String {
     switch self {
+    case .common: ""
     case .activation: String(cString: sparrowKernelActivation)
     case .elementwise: String(cString: sparrowKernelElementwise)
     case .optimizer: String(cString: sparrowKernelOptimizer)
@@ -20,7 +23,7 @@ package enum KernelSource: String, CaseIterable, Sendable {
     case .loss: String(cString: sparrowKernelLoss)
     case .columns: String(cString: sparrowKernelColumns)
     case .matmulBlock: String(cString: sparrowKernelMatmulBlock)
-    case .denseCPU, .densePassCPU: String(cString: sparrowKernelDenseCPU)
+    case .denseCPU: String(cString: sparrowKernelDenseCPU)
     case .matmulCPU: String(cString: sparrowKernelMatmulCPU)
     case .matmulGPU: String(cString: sparrowKernelMatmulGPU)
     case .peak: String(cString: sparrowKernelPeak)
@@ -71,31 +74,45 @@ package struct KernelSources: Sendable {
     let own = text(source)
     let pieces: [String] =
       switch source {
-      case .loss: [text(.activation), text(.lossRow), own]
+      case .common:
+        // Those that may not contract a * b + c come last: they say so for what follows.
+        [
+          text(.activation), text(.lossRow), text(.loss), text(.columns), text(.elementwise),
+          text(.gather), text(.balance),
+        ]
       case .matmulGPU, .convolutionGPU: [text(.activation), text(.tileGPU), own]
       case .convolutionGradientGPU: [text(.tileGPU), own]
       case .gates, .segmentation: [text(.activation), text(.logarithm), own]
       case .normalise, .pool: [text(.strips), own]
       case .convolutionCPU: [text(.activation), text(.tickets), own]
-      case .matmulCPU, .denseCPU:
+      case .matmulCPU:
         [text(.activation), text(.tickets), text(.matmulBlock), own]
       case .sparse: [text(.tickets), text(.select), text(.sparseSums), own]
       case .sparseLatents: [text(.tickets), text(.sparseSums), own]
       case .codes: [text(.select), own]
-      case .densePassCPU:
-        // The block in two forms: straight on the way forward, transposed on the way back.
+      case .denseCPU:
+        // The block in three forms: straight on the way forward, one operand transposed on the way
+        // back, the other for the gradients.
         [
           text(.activation), text(.lossRow), text(.tickets), text(.matmulBlock),
-          """
-          #undef TRANSPOSE_B
-          #define TRANSPOSE_B 1
-          #undef MATMUL_BLOCK
-          #define MATMUL_BLOCK matmulBlockTransposed
-          """, text(.matmulBlock), own,
+          Self.form("matmulBlockTransposed", transposeA: 0, transposeB: 1), text(.matmulBlock),
+          Self.form("matmulBlockGradient", transposeA: 1, transposeB: 0), text(.matmulBlock), own,
         ]
       default: [own]
       }
     return pieces.joined(separator: "\n")
+  }
+
+  /// What gives the function in the next copy of `matmul_block.cl` another name and form.
+  private static func form(_ name: String, transposeA: Int, transposeB: Int) -> String {
+    """
+    #undef TRANSPOSE_A
+    #define TRANSPOSE_A \(transposeA)
+    #undef TRANSPOSE_B
+    #define TRANSPOSE_B \(transposeB)
+    #undef MATMUL_BLOCK
+    #define MATMUL_BLOCK \(name)
+    """
   }
 }
 

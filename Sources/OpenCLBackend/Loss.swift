@@ -9,10 +9,8 @@ extension OpenCLBackend {
     let shape = LossShape(
       reconstruction: y, target: x, code: z, gradient: gradient, rowError: rowError, rowL0: rowL0)
     guard shape.batch > 0 else { return }
-    let group = 64
-    let kernel = try library.kernel(
-      family == .cpu ? "reconstructionLossRow" : "reconstructionLossGroup", from: .loss,
-      ["GROUP": group])
+    let kernel = try commonKernel(
+      family == .cpu ? "reconstructionLossRow" : "reconstructionLossGroup")
     var arguments = Arguments(kernel)
     try arguments.add(y)
     try arguments.add(x)
@@ -24,14 +22,14 @@ extension OpenCLBackend {
     try arguments.add(rowL0)
     try arguments.add(shape.width)
     try arguments.add(shape.latents)
-    let local = family == .cpu ? 1 : group
+    let local = family == .cpu ? 1 : Self.lossGroup
     try launch(
       kernel, as: "reconstructionLoss", global: (shape.batch * local, 1), local: (local, 1))
   }
 
   package func countNonzero(_ z: Floats, accumulatingInto counts: Indices) throws {
     precondition(z.shape.rank == 2 && counts.count == z.shape[1], "\(z.shape) into \(counts.shape)")
-    let kernel = try columnKernel("countNonzero")
+    let kernel = try commonKernel("countNonzero")
     var arguments = Arguments(kernel)
     try arguments.add(z)
     try arguments.add(counts)
@@ -40,15 +38,11 @@ extension OpenCLBackend {
 
   package func columnSums(of x: Floats, into s: Floats) throws {
     precondition(x.shape.rank == 2 && s.count == x.shape[1], "sums of \(x.shape) into \(s.shape)")
-    let kernel = try columnKernel("columnSums")
+    let kernel = try commonKernel("columnSums")
     var arguments = Arguments(kernel)
     try arguments.add(x)
     try arguments.add(s)
     try reduceColumns(kernel, &arguments, of: x)
-  }
-
-  private func columnKernel(_ name: String) throws -> Kernel {
-    try library.kernel(name, from: .columns, ["COLUMNS": family.columns])
   }
 
   private func reduceColumns(

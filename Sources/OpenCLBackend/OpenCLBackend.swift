@@ -106,6 +106,19 @@ package final class OpenCLBackend: Backend {
 
   // MARK: Launching
 
+  /// Work-items that share a row in `reconstructionLossGroup`.
+  static var lossGroup: Int { 64 }
+
+  /// A kernel of the program of small kernels.
+  func commonKernel(_ name: String) throws -> Kernel {
+    try library.kernel(
+      name, from: .common, form: 0,
+      [
+        "BLOCK": family.elementwiseBlock, "COLUMNS": family.columns, "LOSS_GROUP": Self.lossGroup,
+        "GATHER_BLOCK": family.gatherBlock, "GATHER_ROWS": family.gatherRows,
+      ])
+  }
+
   /// Enqueues a kernel whose arguments are set, over `global` work-items rounded up to whole
   /// work-groups.
   ///

@@ -7,8 +7,7 @@ extension OpenCLBackend {
     step: AdamStep
   ) throws {
     precondition(g.count == p.count && m.count == p.count && v.count == p.count, "one arena shape")
-    let kernel = try library.kernel(
-      "adam", from: .elementwise, ["BLOCK": family.elementwiseBlock])
+    let kernel = try commonKernel("adam")
     var arguments = Arguments(kernel)
     try arguments.add(p)
     try arguments.add(g)
@@ -26,8 +25,7 @@ extension OpenCLBackend {
   }
 
   package func fill(_ y: Floats, with value: Float) throws {
-    let kernel = try library.kernel(
-      "fill", from: .elementwise, ["BLOCK": family.elementwiseBlock])
+    let kernel = try commonKernel("fill")
     var arguments = Arguments(kernel)
     try arguments.add(y)
     try arguments.add(y.count)

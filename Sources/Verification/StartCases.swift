@@ -1,6 +1,6 @@
 extension OperationCases {
   /// What a device must get right before its first use: of every operation a case or two, at sizes
-  /// that fill whole vectors and leave a rest. Cheap ones come first.
+  /// that fill whole vectors and leave a rest.
   ///
   /// On a driver that compiles slowly the time is that of compiling, which depends on how many
   /// programs there are and not on how many cases; what is compiled is kept.
@@ -18,63 +18,105 @@ extension OperationCases {
   }
 
   /// Cases of `all(.quick)` by operation and label, in both tiers where there are two.
-  package static let startLabels: KeyValuePairs<String, [String]> = [
-    "fill": ["1000"],
-    "adam": ["100 parameters, step 1000"],
-    "columnSums": ["17x33"],
-    "countNonzero": ["33x17"],
-    "gather": ["10 of 10 rows of 33", "10 of 10 rows of 33 less a mean"],
-    "balanceLatents": ["65 latents"],
-    "matmul": [
-      "9x11x13 + bias, sigmoid", "9x11x13 B^T * derivative of tanh", "9x11x13 A^T + column sums",
-      "activations at extreme arguments",
+  package static var startLabels: [(key: String, value: [String])] { startGroups.flatMap { $0 } }
+
+  /// The cases in parts that processes can share: those of operations with programs in common, in the
+  /// order of `startGroups`.
+  package static func parts(of cases: [any OperationCase]) -> [[any OperationCase]] {
+    var parts = Array(repeating: [any OperationCase](), count: startGroups.count + 1)
+    for operation in cases {
+      let place = startGroups.firstIndex { $0.contains { $0.key == operation.operation } }
+      parts[place ?? startGroups.count].append(operation)
+    }
+    return parts.filter { !$0.isEmpty }
+  }
+
+  /// What takes longest to compile comes last; processes that share the groups take the last first,
+  /// and so end at about the same time. Groups of one program stand apart: what takes the second
+  /// finds the program built.
+  private static let startGroups: [KeyValuePairs<String, [String]>] = [
+    [
+      "maxPool": ["2x2 into 1x3x3x16 of 32"],
+      "maxPoolBackward": ["2x2 from 1x3x3x16 of 32", "2x2 from 1x3x3x16 of 32, accumulating"],
     ],
-    "denseForward": ["5 rows, 17-16-15-33-2-7, relu sigmoid tanh identity relu"],
-    "denseBackward": ["5 rows, 17-16-15-33-2-7, relu sigmoid tanh identity relu"],
-    "denseGradients": ["5 rows, 17x16 16x15 15x33 33x2 2x7"],
-    "densePass": ["7 rows, 5-3-9, tanh identity"],
-    "reconstructionLoss": ["5x33, 17 latents, sigmoid"],
-    "topK": ["17 of 4x65, reals", "17 of 4x65, equals"],
-    "batchTopK": ["17 of 4x65, reals", "17 of 4x65, equals"],
-    "jumpReLU": ["7x33"],
-    "jumpReLUBackward": ["7x33"],
-    "addL1Gradient": ["7x33"],
-    "controlPenalty": ["65 rows, near"],
-    "hardConcrete": ["7x33"],
-    "hardConcreteBackward": ["7x33"],
-    "momentumStep": ["33 parameters, momentum 0.9"],
-    "accumulateAverage": ["33 parameters, decay 0.999"],
-    "clampBelow": ["33"],
-    "clipNorm": ["100, limit 0.25"],
-    "normaliseRows": ["8x33"],
-    "projectRows": ["8x33"],
-    "addContractiveGradient": [
-      "13 rows, 17 units of 33, a row each", "13 rows, 17 units of 33, a column each",
+    [
+      "topK": ["17 of 4x65, reals", "17 of 4x65, equals"],
+      "batchTopK": ["17 of 4x65, reals", "17 of 4x65, equals"],
+      "jumpReLU": ["7x33"],
+      "jumpReLUBackward": ["7x33"],
+      "addL1Gradient": ["7x33"],
+      "controlPenalty": ["65 rows, near"],
     ],
-    "sparseTopK": ["7x33, k = 9, random", "7x33, k = 9, equals"],
-    "sparseScatter": ["7 rows, 9 of 33 latents, width 17"],
-    "sparseGroup": ["7 rows, 9 of 33 latents, width 17"],
-    "sparseDecode": ["7 rows, 9 of 33 latents, width 17"],
-    "sparsePass": ["7 rows, 9 of 33 latents, width 17"],
-    "sparseGradients": ["7 rows, 9 of 33 latents, width 17"],
-    "sparseUpdate": ["7 rows, 9 of 33 latents, width 17, unit norm"],
-    "maxPool": ["2x2 into 1x3x3x16 of 32"],
-    "maxPoolBackward": ["2x2 from 1x3x3x16 of 32", "2x2 from 1x3x3x16 of 32, accumulating"],
-    "softmax": ["1025x2, plain"],
-    "segmentationLoss": ["1025x2, mixed"],
-    "batchNormalise": ["1x6x7x33 relu, plain"],
-    "batchNormaliseBackward": ["1x6x7x33 relu, dx apart"],
-    "convolution": [
-      "1x5x7x3 to 17, kernel 3x3, stride 1, padding 1, tanh",
-      "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias",
+    [
+      "sparseTopK": ["7x33, k = 9, random", "7x33, k = 9, equals"],
+      "sparseScatter": ["7 rows, 9 of 33 latents, width 17"],
     ],
-    "transposedConvolution": [
-      "1x5x7x3 to 17, kernel 3x3, stride 1, padding 1, tanh",
-      "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias",
+    [
+      "denseGradients": ["5 rows, 17x16 16x15 15x33 33x2 2x7"],
+      "denseBackward": ["5 rows, 17-16-15-33-2-7, relu sigmoid tanh identity relu"],
     ],
-    "convolutionGradient": [
-      "1x7x6x5 to 16, kernel 2x3, stride 1, padding 3, identity, no bias, channels beside: both"
+    [
+      "momentumStep": ["33 parameters, momentum 0.9"],
+      "accumulateAverage": ["33 parameters, decay 0.999"],
+      "clampBelow": ["33"],
+      "clipNorm": ["100, limit 0.25"],
+      "normaliseRows": ["8x33"],
+      "projectRows": ["8x33"],
+      "addContractiveGradient": [
+        "13 rows, 17 units of 33, a row each", "13 rows, 17 units of 33, a column each",
+      ],
     ],
-    "channelSums": ["1x5x7x33, channels beside: both"],
+    [
+      "hardConcrete": ["7x33"],
+      "hardConcreteBackward": ["7x33"],
+    ],
+    [
+      "softmax": ["1025x2, plain"],
+      "segmentationLoss": ["1025x2, mixed"],
+    ],
+    [
+      "batchNormalise": ["1x6x7x33 relu, plain"],
+      "batchNormaliseBackward": ["1x6x7x33 relu, dx apart"],
+    ],
+    [
+      "matmul": [
+        "9x11x13 + bias, sigmoid", "9x11x13 B^T * derivative of tanh", "9x11x13 A^T + column sums",
+        "activations at extreme arguments",
+      ]
+    ],
+    [
+      "fill": ["1000"],
+      "adam": ["100 parameters, step 1000"],
+      "columnSums": ["17x33"],
+      "countNonzero": ["33x17"],
+      "gather": ["10 of 10 rows of 33", "10 of 10 rows of 33 less a mean"],
+      "balanceLatents": ["65 latents"],
+      "reconstructionLoss": ["5x33, 17 latents, sigmoid"],
+    ],
+    [
+      "densePass": ["7 rows, 5-3-9, tanh identity"],
+      "denseForward": ["5 rows, 17-16-15-33-2-7, relu sigmoid tanh identity relu"],
+    ],
+    [
+      "convolution": [
+        "1x5x7x3 to 17, kernel 3x3, stride 1, padding 1, tanh",
+        "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias",
+      ],
+      "transposedConvolution": [
+        "1x5x7x3 to 17, kernel 3x3, stride 1, padding 1, tanh",
+        "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias",
+      ],
+      "convolutionGradient": [
+        "1x7x6x5 to 16, kernel 2x3, stride 1, padding 3, identity, no bias, channels beside: both"
+      ],
+      "channelSums": ["1x5x7x33, channels beside: both"],
+    ],
+    [
+      "sparseGroup": ["7 rows, 9 of 33 latents, width 17"],
+      "sparseDecode": ["7 rows, 9 of 33 latents, width 17"],
+      "sparsePass": ["7 rows, 9 of 33 latents, width 17"],
+      "sparseGradients": ["7 rows, 9 of 33 latents, width 17"],
+      "sparseUpdate": ["7 rows, 9 of 33 latents, width 17, unit norm"],
+    ],
   ]
 }

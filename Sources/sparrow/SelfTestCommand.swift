@@ -17,7 +17,7 @@ struct SelfTestCommand: ParsableCommand {
   @Option(help: "After so many seconds the process ends itself.") var seconds: Double
   @Flag(help: "All small cases of every operation.") var full = false
   @Option(help: "Those of some operations, separated by commas.") var operations: String?
-  @Flag(help: "Take from standard input which operations are this process's.") var shared = false
+  @Flag(help: "Take from standard input which parts are this process's.") var shared = false
 
   func run() throws {
     // An orphan must not outlast what its parent would have waited.
@@ -41,7 +41,7 @@ struct SelfTestCommand: ParsableCommand {
       let device = try DeviceCatalog.devices().first(where: { $0.designation == designation }),
       SelfTestIdentity(device.properties, cases: cases).digest == identity
     else { return .failed("\(designation) is another device than a moment ago") }
-    let draw: (() -> Int?)? = shared ? { Self.nextOperation() } : nil
+    let draw: (() -> Int?)? = shared ? { Self.nextPart() } : nil
     return SelfTest.run(cases, on: device, draw: draw)
   }
 
@@ -51,7 +51,7 @@ struct SelfTestCommand: ParsableCommand {
     return OperationCases.start(of: Set(operations.split(separator: ",").map { String($0) }))
   }
 
-  private static func nextOperation() -> Int? {
+  private static func nextPart() -> Int? {
     var place: UInt8 = 0
     return read(STDIN_FILENO, &place, 1) == 1 ? Int(place) : nil
   }
@@ -112,7 +112,7 @@ enum SelfTesting {
     if let executable = Bundle.main.executablePath,
       let verdict = IsolatedSelfTest.verdict(
         of: executable, arguments, seconds: limit, processes: processes,
-        parts: SelfTest.operations(of: cases).count)
+        parts: OperationCases.parts(of: cases).count)
     {
       guard case .passed(let count, _) = verdict, count != cases.count else { return verdict }
       return .failed("its processes ran \(count) of \(cases.count) cases")
