@@ -226,7 +226,7 @@ def main():
                     options.data / "isbi2012" / "train" / "images", limit=0.79,
                     key=lambda run: run["miou"])
         if "isbi20" in options.only:
-            quality(bench, "ISBI, 20 slices, 12 minutes, mIoU", "isbi2012", 20, options.seeds[:1],
+            quality(bench, "ISBI, 20 slices, 12 minutes, mIoU", "isbi2012", 20, options.seeds,
                     None, "--minutes", 12, "--batch", 2, "--augmentation", "light", limit=0.80,
                     key=lambda run: run["miou"])
         if "bbbc039" in options.only:

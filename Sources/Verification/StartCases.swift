@@ -48,10 +48,6 @@ extension OperationCases {
       "controlPenalty": ["65 rows, near"],
     ],
     [
-      "sparseTopK": ["7x33, k = 9, random", "7x33, k = 9, equals"],
-      "sparseScatter": ["7 rows, 9 of 33 latents, width 17"],
-    ],
-    [
       "denseGradients": ["5 rows, 17x16 16x15 15x33 33x2 2x7"],
       "denseBackward": ["5 rows, 17-16-15-33-2-7, relu sigmoid tanh identity relu"],
     ],
@@ -85,6 +81,12 @@ extension OperationCases {
       ]
     ],
     [
+      "sparseTopK": ["7x33, k = 9, random", "7x33, k = 9, equals"],
+      "sparseScatter": ["7 rows, 9 of 33 latents, width 17"],
+      "sparseDecode": ["7 rows, 9 of 33 latents, width 17"],
+      "sparsePass": ["7 rows, 9 of 33 latents, width 17"],
+    ],
+    [
       "fill": ["1000"],
       "adam": ["100 parameters, step 1000"],
       "columnSums": ["17x33"],
@@ -113,8 +115,6 @@ extension OperationCases {
     ],
     [
       "sparseGroup": ["7 rows, 9 of 33 latents, width 17"],
-      "sparseDecode": ["7 rows, 9 of 33 latents, width 17"],
-      "sparsePass": ["7 rows, 9 of 33 latents, width 17"],
       "sparseGradients": ["7 rows, 9 of 33 latents, width 17"],
       "sparseUpdate": ["7 rows, 9 of 33 latents, width 17, unit norm"],
     ],

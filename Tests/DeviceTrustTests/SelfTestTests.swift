@@ -34,11 +34,34 @@ import Verification
     func programs(_ cases: [any OperationCase]) throws -> Set<String> {
       let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
       for operation in cases { _ = try operation.report(on: backend) }
-      return Set(backend.kernelNames.map { String($0.prefix { $0 != "." }) })
+      return usedPrograms(backend)
     }
     let all = try programs(OperationCases.all(.quick))
     #expect(all.count >= 12)
     #expect(try programs(OperationCases.start) == all)
+  }
+
+  /// Processes that share the parts build hardly a program twice.
+  @Test func partsHaveProgramsOfTheirOwn() throws {
+    let parts = OperationCases.parts(of: OperationCases.start)
+    func names(_ cases: [any OperationCase]) -> [String] {
+      cases.map { "\($0.operation) \($0.label) \($0.tier.rawValue)" }.sorted()
+    }
+    #expect(names(parts.flatMap { $0 }) == names(OperationCases.start))
+    #expect(OperationCases.parts(of: OperationCases.start(of: ["adam", "topK"])).count == 2)
+    guard let device = try TestDevice.find() else { return }
+    var owners: [String: Int] = [:]
+    for part in parts {
+      let backend = try OpenCLBackend(device: device, family: .cpu, tuning: .rule)
+      for operation in part { _ = try operation.report(on: backend) }
+      for program in usedPrograms(backend) { owners[program, default: 0] += 1 }
+    }
+    // The way forward and back apart from the gradients, since together they take too long.
+    #expect(owners.filter { $0.value > 1 } == ["denseCPU": 2])
+  }
+
+  private func usedPrograms(_ backend: OpenCLBackend) -> Set<String> {
+    Set(backend.kernelNames.map { String($0.prefix { $0 != "." }) })
   }
 
   /// The self-test before a training is of its operations alone: no kernel is used that it has not
