@@ -252,7 +252,7 @@ inline void MATMUL_BLOCK(global const float *a, global const float *b, global fl
                     float16 edge[MR];
 #pragma unroll 1
                     for (uint r = 0; r < MR; r++)
-                        edge[r] = load16(cTile + min(r, rows - 1) * N, width);
+                        edge[r] = load16(cTile + (size_t)min(r, rows - 1) * N, width);
 #define TAKE(i) x##i = edge[i];
                     EACH_ROW(TAKE)
                 }

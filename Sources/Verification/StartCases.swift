@@ -21,7 +21,7 @@ extension OperationCases {
   package static var startLabels: [(key: String, value: [String])] { startGroups.flatMap { $0 } }
 
   /// The cases in parts that processes can share: those of operations with programs in common, in the
-  /// order of `startGroups`.
+  /// order of `startGroups`; cases of operations in none of them are the last part.
   package static func parts(of cases: [any OperationCase]) -> [[any OperationCase]] {
     var parts = Array(repeating: [any OperationCase](), count: startGroups.count + 1)
     for operation in cases {
