@@ -138,6 +138,11 @@ static const char convolution_cpu[] = {
     , 0};
 const char *const sparrowKernelConvolutionCPU = convolution_cpu;
 
+static const char winograd_cpu[] = {
+#embed "winograd_cpu.cl"
+    , 0};
+const char *const sparrowKernelWinogradCPU = winograd_cpu;
+
 static const char tile_gpu[] = {
 #embed "tile_gpu.cl"
     , 0};

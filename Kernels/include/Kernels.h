@@ -23,6 +23,7 @@ extern const char *const sparrowKernelBalance;
 extern const char *const sparrowKernelCodes;
 extern const char *const sparrowKernelGates;
 extern const char *const sparrowKernelConvolutionCPU;
+extern const char *const sparrowKernelWinogradCPU;
 extern const char *const sparrowKernelConvolutionGPU;
 extern const char *const sparrowKernelConvolutionGradientGPU;
 extern const char *const sparrowKernelConvolutionPartsGPU;

@@ -6,9 +6,12 @@
 /// has H x W pixels of C channels and the output H' x W' of O, H' = (H + 2 p - kernelHeight) / s + 1,
 /// rounded down, and W' likewise. Entries beyond the input's edge are zeros.
 ///
-/// Each output is one chain of fused or unfused multiply-adds over (u, v, c) in an order that does
-/// not depend on where the output's pixel lies in the image: an image cut into tiles with a
-/// sufficient halo gives the same bits as the whole image.
+/// An output's bits depend on what its taps reach and on whether its row and its column are even, not
+/// on where else in the image it lies: an image cut into tiles that begin at even places, with a
+/// sufficient halo, gives the same bits as the whole image. Outputs of 3x3 kernels with stride 1 may be
+/// made by minimal filtering (Winograd 1980; Lavin and Gray 2016), whose rounding errors are in
+/// proportion to sums over a tile of 2x2 outputs; all others are one chain of fused or unfused
+/// multiply-adds over (u, v, c).
 package protocol ConvolutionOperations: BackendMemory {
   typealias Map = FeatureMap<Storage>
 

@@ -31,6 +31,9 @@ extension OpenCLBackend {
     let shape = ConvolutionShape(input: x, output: g, weight: dw, geometry: geometry)
     guard g.positions > 0 else { return try fill(dw, with: 0) }
     if family == .gpu { return try gradientByProduct(x, g, shape, into: dw) }
+    if shape.isFilteredMinimally(.identity, isAdjoint: false) {
+      return try gradientMinimally(x, g, shape, into: dw)
+    }
     // By the shape alone, so that the order of a sum does not depend on the device's size: bands
     // that keep a device busy, long enough to be worth adding up, in not too much memory.
     let rows = shape.batch * shape.outputHeight
@@ -70,7 +73,10 @@ extension OpenCLBackend {
   private func convolutionKernel(_ name: String) throws -> Kernel {
     try library.kernel(
       name, from: .convolutionCPU,
-      ["POSITIONS": Macro.positions, "CHUNK": Macro.chunk, "LANES": registerRows])
+      [
+        "POSITIONS": Macro.positions, "CHUNK": Macro.chunk, "LANES": registerRows,
+        "TILES": Macro.tiles, "MOST_SOURCES": ConvolutionShape.mostFilteredMinimally,
+      ])
   }
 
   private func partsKernel(_ name: String) throws -> Kernel {
@@ -225,6 +231,11 @@ extension OpenCLBackend {
     static let chunk = 192
     /// Channels in registers.
     static let channels = 16
+    // Those of `Kernels/winograd_cpu.cl`:
+    /// Tiles that are made together.
+    static let tiles = 24
+    /// Products for a tile's four results.
+    static let places = 16
   }
 
   /// A convolution or its adjoint, from the smaller image to the larger.
@@ -232,6 +243,9 @@ extension OpenCLBackend {
     _ x: Map, _ w: Floats, _ bias: Floats?, _ activation: Activation, _ y: Map,
     _ shape: ConvolutionShape, isAdjoint: Bool
   ) throws {
+    if shape.isFilteredMinimally(activation, isAdjoint: isAdjoint) {
+      return try convolveMinimally(x, w, bias, activation, y, shape, isAdjoint: isAdjoint)
+    }
     let geometry = shape.geometry
     // The adjoint has a phase for each place of its output within a stride.
     let side = isAdjoint ? geometry.stride : 1
@@ -266,6 +280,86 @@ extension OpenCLBackend {
       blocks: (phase + Macro.positions - 1) / Macro.positions * side * side)
   }
 
+  /// The same by Winograd's minimal filtering (`Kernels/winograd_cpu.cl`).
+  private func convolveMinimally(
+    _ x: Map, _ w: Floats, _ bias: Floats?, _ activation: Activation, _ y: Map,
+    _ shape: ConvolutionShape, isAdjoint: Bool
+  ) throws {
+    let blocks = (y.channels + Macro.channels - 1) / Macro.channels
+    let packed = try scratch.floats(
+      blocks * Macro.channels * Macro.places * x.channels, in: context)
+    let pack = try convolutionKernel("packWinograd")
+    var arguments = Arguments(pack)
+    try arguments.add(w)
+    try arguments.add(packed)
+    try arguments.add(x.channels)
+    try arguments.add(y.channels)
+    try arguments.add(isAdjoint ? 1 : 0)
+    try launch(pack, as: pack.name, global: (blocks * x.channels, 1), local: (1, 1))
+
+    let kernel = try convolutionKernel("convolveWinograd")
+    arguments = Arguments(kernel)
+    try arguments.add(x)
+    try arguments.add(Tensor<Memory, Float>(storage: zeros, shape: [Self.zeroCount]))
+    try arguments.add(packed)
+    // Without a bias the argument still needs a buffer.
+    try arguments.add(bias ?? w)
+    try arguments.add(bias == nil ? 0 : 1)
+    try arguments.add(activation == .relu ? 1 : 0)
+    try arguments.add(y)
+    let padding = isAdjoint ? 2 - shape.geometry.padding : shape.geometry.padding
+    for size in [
+      y.batch, x.height, x.width, x.channels, y.height, y.width, y.channels, padding,
+    ] {
+      try arguments.add(size)
+    }
+    let tiles = y.batch * ((y.height + 1) / 2) * ((y.width + 1) / 2)
+    try launchByTicket(
+      kernel, &arguments,
+      as: (isAdjoint ? "transposedConvolution" : "convolution") + " \(shape)",
+      blocks: (tiles + Macro.tiles - 1) / Macro.tiles)
+  }
+
+  /// The gradient of the weights by Winograd's minimal filtering.
+  private func gradientMinimally(
+    _ x: Map, _ g: Map, _ shape: ConvolutionShape, into dw: Floats
+  ) throws {
+    let tiles = g.batch * ((g.height + 1) / 2) * ((g.width + 1) / 2)
+    let blocks = (shape.outputs + Macro.channels - 1) / Macro.channels
+    let paddedInputs = (shape.inputs + registerRows - 1) / registerRows * registerRows
+    let place = Macro.channels * paddedInputs
+    // By the shape alone, as those of `gradientByBands`; whole groups of tiles but for the last.
+    let most = max(1, min(32, tiles / 144, (1 << 22) / (blocks * Macro.places * place)))
+    let bandTiles = ((tiles + most - 1) / most + Macro.tiles - 1) / Macro.tiles * Macro.tiles
+    let bands = (tiles + bandTiles - 1) / bandTiles
+    let parts = try scratch.floats(bands * blocks * Macro.places * place, in: context)
+    let kernel = try convolutionKernel("gradientWinograd")
+    var arguments = Arguments(kernel)
+    try arguments.add(x)
+    try arguments.add(g)
+    try arguments.add(Tensor<Memory, Float>(storage: zeros, shape: [Self.zeroCount]))
+    try arguments.add(parts)
+    for size in [
+      x.batch, x.height, x.width, x.channels, g.height, g.width, g.channels,
+      shape.geometry.padding, bandTiles, bands,
+    ] {
+      try arguments.add(size)
+    }
+    // At least as many tickets as there are, so that every compute unit has a work-item.
+    try launchByTicket(
+      kernel, &arguments, as: "convolutionGradient \(shape)",
+      blocks: bands * blocks * ((shape.inputs + 31) / 32))
+
+    let add = try convolutionKernel("addGradientWinograd")
+    arguments = Arguments(add)
+    try arguments.add(parts)
+    try arguments.add(dw)
+    try arguments.add(shape.inputs)
+    try arguments.add(shape.outputs)
+    try arguments.add(bands)
+    try launch(add, as: add.name, global: (shape.inputs, 1), local: (1, 1))
+  }
+
   private func gradientByBands(
     _ x: Map, _ g: Map, _ shape: ConvolutionShape, _ bandRows: Int, _ bands: Int, into dw: Floats
   ) throws {
@@ -293,6 +387,20 @@ extension OpenCLBackend {
     try arguments.add(shape.outputs)
     try arguments.add(bands)
     try launch(add, as: add.name, global: (groups, 1), local: (1, 1))
+  }
+}
+
+extension ConvolutionShape {
+  /// The most channels from which `Kernels/winograd_cpu.cl` makes others.
+  fileprivate static let mostFilteredMinimally = OpenCLBackend.zeroCount
+
+  /// Whether a convolution, or its adjoint, has a form that `Kernels/winograd_cpu.cl` takes. It depends
+  /// on the channels alone and not on the size, so that a tile of an image has the bits of the whole.
+  fileprivate func isFilteredMinimally(_ activation: Activation, isAdjoint: Bool) -> Bool {
+    let sources = isAdjoint ? outputs : inputs
+    return geometry.kernelHeight == 3 && geometry.kernelWidth == 3 && geometry.stride == 1
+      && geometry.padding <= 2 && sources % 16 == 0 && sources <= Self.mostFilteredMinimally
+      && (activation == .identity || activation == .relu)
   }
 }
 

@@ -8,7 +8,7 @@ package enum KernelSource: String, CaseIterable, Sendable {
   /// The small kernels in one program: compilers take longer to begin than for such kernels.
   case common
   case matmulGPU, peak, balance, tickets, select, sparse, sparseLatents,
-    sparseSums, codes, gates, convolutionCPU, convolutionGPU
+    sparseSums, codes, gates, convolutionCPU, winogradCPU, convolutionGPU
   case tileGPU, convolutionGradientGPU, convolutionPartsGPU
   case logarithm, strips, normalise, pool, segmentation
 
@@ -36,6 +36,7 @@ package enum KernelSource: String, CaseIterable, Sendable {
     case .codes: String(cString: sparrowKernelCodes)
     case .gates: String(cString: sparrowKernelGates)
     case .convolutionCPU: String(cString: sparrowKernelConvolutionCPU)
+    case .winogradCPU: String(cString: sparrowKernelWinogradCPU)
     case .convolutionGPU: String(cString: sparrowKernelConvolutionGPU)
     case .tileGPU: String(cString: sparrowKernelTileGPU)
     case .convolutionGradientGPU: String(cString: sparrowKernelConvolutionGradientGPU)
@@ -84,7 +85,7 @@ package struct KernelSources: Sendable {
       case .convolutionGradientGPU: [text(.tileGPU), own]
       case .gates, .segmentation: [text(.activation), text(.logarithm), own]
       case .normalise, .pool: [text(.strips), own]
-      case .convolutionCPU: [text(.activation), text(.tickets), own]
+      case .convolutionCPU: [text(.activation), text(.tickets), own, text(.winogradCPU)]
       case .matmulCPU:
         [text(.activation), text(.tickets), text(.matmulBlock), own]
       case .sparse: [text(.tickets), text(.select), text(.sparseSums), own]

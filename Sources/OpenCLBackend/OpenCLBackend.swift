@@ -17,7 +17,11 @@ package final class OpenCLBackend: Backend {
   /// Two zeros that kernels of the CPU family draw their blocks from and leave as zeros
   /// (`Kernels/matmul_block.cl`). One pair serves all launches, since the queue is in order.
   let tickets: Memory
-  /// The queue's failures when the tickets were last known to be zeros.
+  /// What convolutions of the CPU family read beyond an image's edge.
+  let zeros: Memory
+  /// How many of them there are.
+  static let zeroCount = 256
+  /// The queue's failures when both were last known to be zeros.
   private var failuresSeen = 0
   /// What one launch of an operation leaves for the next.
   let scratch = Scratch()
@@ -48,6 +52,9 @@ package final class OpenCLBackend: Backend {
     library = KernelLibrary(context: context, cache: cache, sources: sources)
     tickets = try Memory(context: context, byteCount: 2 * MemoryLayout<UInt32>.stride)
     try queue.fill(tickets, with: UInt32(0))
+    zeros = try Memory(
+      context: context, byteCount: Self.zeroCount * MemoryLayout<Float>.stride)
+    try queue.fill(zeros, with: UInt32(0))
     profile = profiling ? OperationProfile() : nil
     matmulPlanner = MatmulPlanner(
       family: self.family, device: device.properties, tuning: tuning)
@@ -145,6 +152,7 @@ package final class OpenCLBackend: Backend {
     let failures = queue.failures.value
     if failures != failuresSeen {
       try queue.fill(tickets, with: UInt32(0))
+      try queue.fill(zeros, with: UInt32(0))
       failuresSeen = failures
     }
     try launch(

@@ -259,7 +259,7 @@ package struct PredictionSettings: Sendable {
     let alignment = network.alignment
     func reaching(_ length: Int) -> Int {
       let padded = (length + alignment - 1) / alignment * alignment
-      return min(padded, (side + 2 * network.reach + 3 * alignment) / alignment * alignment)
+      return min(padded, (side + 2 * network.reach + 6 * alignment) / alignment * alignment)
     }
     let (h, w) = (reaching(height), reaching(width))
     let perPixel = 4 * (network.inputs + network.outputs) + 1

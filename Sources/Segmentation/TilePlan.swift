@@ -5,7 +5,9 @@
 /// `alignment`, the product of the network's pooling factors. Tiles cover the padded image once.
 /// What a network sees for a tile reaches beyond it by the halo, but not beyond the padded image:
 /// there it finds the same edge as it would in the whole image. All edges are multiples of
-/// `alignment`, so that each tile's pooling windows are those of the whole image.
+/// `alignment`, so that each tile's pooling windows are those of the whole image; tiles, and what
+/// the network sees for them, begin at multiples of twice that, at even places of every resolution,
+/// on which the bits of convolutions may depend (`ConvolutionOperations`).
 package struct TilePlan: Equatable, Sendable {
   /// Pixels `x ..< x + width`, `y ..< y + height`.
   package struct Rectangle: Hashable, Sendable {
@@ -48,21 +50,23 @@ package struct TilePlan: Equatable, Sendable {
   /// Multiples of `alignment`.
   package let paddedWidth, paddedHeight: Int
   package let alignment: Int
-  /// Multiples of `alignment`, not below what was asked for.
+  /// Multiples of `2 * alignment`, not below what was asked for.
   package let tileSize, halo: Int
   /// From top to bottom.
   package let bands: [Band]
 
   /// - Parameters:
   ///   - tileSize: pixels in a row and in a column of a tile, without its halo; rounded up to a
-  ///     multiple of `alignment`.
+  ///     multiple of `2 * alignment`.
   ///   - halo: how far beyond a pixel the network looks for its result; rounded up likewise.
   package init(width: Int, height: Int, tileSize: Int, halo: Int, alignment: Int) {
     precondition(width > 0 && height > 0 && tileSize > 0, "images and tiles have pixels")
     precondition(halo >= 0 && alignment > 0, "a halo is not negative, an alignment is positive")
-    func aligned(_ length: Int) -> Int { (length + alignment - 1) / alignment * alignment }
-    let (paddedWidth, paddedHeight) = (aligned(width), aligned(height))
-    let (tileSize, halo) = (aligned(tileSize), aligned(halo))
+    func aligned(_ length: Int, to step: Int) -> Int { (length + step - 1) / step * step }
+    let paddedWidth = aligned(width, to: alignment)
+    let paddedHeight = aligned(height, to: alignment)
+    let tileSize = aligned(tileSize, to: 2 * alignment)
+    let halo = aligned(halo, to: 2 * alignment)
     func source(_ start: Int, of length: Int) -> Range<Int> {
       max(0, start - halo)..<min(length, min(length, start + tileSize) + halo)
     }

@@ -56,8 +56,39 @@ extension OperationCases {
           geometry: ConvolutionGeometry(kernel: 2, stride: 2), hasBias: false,
           activation: activation))
     }
+    // Channels from which a backend may make outputs by minimal filtering, either way.
+    layers.append(
+      ConvolutionLayer(
+        batch: 1, height: 5, width: 7, inputs: 16, outputs: 17, geometry: .same(3),
+        activation: .relu))
+    layers.append(
+      ConvolutionLayer(
+        batch: 1, height: 5, width: 7, inputs: 17, outputs: 16, geometry: .same(3),
+        activation: .relu))
+    layers.append(
+      ConvolutionLayer(
+        batch: 1, height: 5, width: 7, inputs: 16, outputs: 17, geometry: .same(3), hasBias: false))
     guard extent == .full else { return layers }
 
+    for (height, width, inputs, outputs) in [
+      (1, 1, 16, 16), (2, 2, 32, 1), (3, 98, 16, 48), (7, 51, 48, 33), (13, 12, 64, 16),
+      (9, 8, 17, 64), (6, 5, 256, 3), (5, 6, 272, 16),
+    ] {
+      for padding in 0...2 where height + 2 * padding >= 3 && width + 2 * padding >= 3 {
+        layers.append(
+          ConvolutionLayer(
+            batch: 2, height: height, width: width, inputs: inputs, outputs: outputs,
+            geometry: ConvolutionGeometry(kernel: 3, padding: padding),
+            beside: padding == 1 ? .none : .both, hasBias: padding > 0))
+      }
+    }
+    // Values of very different size side by side: what a tile adds up is more than what its outputs do.
+    for (inputs, outputs) in [(16, 16), (48, 32), (3, 2)] {
+      layers.append(
+        ConvolutionLayer(
+          batch: 1, height: 8, width: 9, inputs: inputs, outputs: outputs, geometry: .same(3),
+          hasBias: false, isUneven: true))
+    }
     for inputs in channelCounts {
       for outputs in channelCounts {
         layers.append(
@@ -117,6 +148,8 @@ struct ConvolutionLayer: Sendable {
   var beside = MapSide.none
   var hasBias = true
   var activation = Activation.identity
+  /// Whether the values of the bound tier differ by up to 2^20 in size.
+  var isUneven = false
 
   var outputHeight: Int { geometry.outputHeight(height) }
   var outputWidth: Int { geometry.outputWidth(width) }
@@ -126,7 +159,16 @@ struct ConvolutionLayer: Sendable {
     "\(batch)x\(height)x\(width)x\(inputs) to \(outputs), kernel "
       + "\(geometry.kernelHeight)x\(geometry.kernelWidth), stride \(geometry.stride), padding "
       + "\(geometry.padding), \(activation)" + (hasBias ? "" : ", no bias")
-      + (beside == .none ? "" : ", channels beside: \(beside)")
+      + (beside == .none ? "" : ", channels beside: \(beside)") + (isUneven ? ", uneven" : "")
+  }
+
+  /// For one of the layer's operands.
+  func values(_ inputs: inout Inputs, _ count: Int, _ tier: Tier) -> [Float] {
+    let values = inputs.values(count, tier)
+    guard isUneven && tier == .bound else { return values }
+    return zip(values, inputs.integers(count, limit: 10)).map { value, exponent in
+      Float(sign: .plus, exponent: Int(exponent), significand: value)
+    }
   }
 }
 
@@ -194,8 +236,8 @@ private struct ConvolutionCase: OperationCase {
     var inputs = Inputs("\(operation) \(label) \(tier)")
     let large = (layer.batch, layer.height, layer.width, layer.inputs)
     let small = (layer.batch, layer.outputHeight, layer.outputWidth, layer.outputs)
-    let values = inputs.values(large.0 * large.1 * large.2 * large.3, tier)
-    let weights = inputs.values(layer.weights.count, tier)
+    let values = layer.values(&inputs, large.0 * large.1 * large.2 * large.3, tier)
+    let weights = layer.values(&inputs, layer.weights.count, tier)
     let bias = layer.hasBias ? inputs.values(layer.outputs, tier) : nil
     let x = try bench.inputMap(values, large, layer.beside, name: "x")
     let y = try bench.outputMap(small, layer.beside, name: "y")
@@ -220,8 +262,8 @@ private struct TransposedConvolutionCase: OperationCase {
     var inputs = Inputs("\(operation) \(label) \(tier)")
     let large = (layer.batch, layer.height, layer.width, layer.inputs)
     let small = (layer.batch, layer.outputHeight, layer.outputWidth, layer.outputs)
-    let values = inputs.values(small.0 * small.1 * small.2 * small.3, tier)
-    let weights = inputs.values(layer.weights.count, tier)
+    let values = layer.values(&inputs, small.0 * small.1 * small.2 * small.3, tier)
+    let weights = layer.values(&inputs, layer.weights.count, tier)
     let bias = layer.hasBias ? inputs.values(layer.inputs, tier) : nil
     let x = try bench.inputMap(values, small, layer.beside, name: "x")
     let y = try bench.outputMap(large, layer.beside, name: "y")
@@ -246,8 +288,8 @@ private struct ConvolutionGradientCase: OperationCase {
     var inputs = Inputs("\(operation) \(label) \(tier)")
     let large = (layer.batch, layer.height, layer.width, layer.inputs)
     let small = (layer.batch, layer.outputHeight, layer.outputWidth, layer.outputs)
-    let values = inputs.values(large.0 * large.1 * large.2 * large.3, tier)
-    let slopes = inputs.values(small.0 * small.1 * small.2 * small.3, tier)
+    let values = layer.values(&inputs, large.0 * large.1 * large.2 * large.3, tier)
+    let slopes = layer.values(&inputs, small.0 * small.1 * small.2 * small.3, tier)
     let x = try bench.inputMap(values, large, layer.beside, name: "x")
     let g = try bench.inputMap(slopes, small, layer.beside, name: "g")
     let dw = try bench.output(layer.weights, name: "dw")

@@ -101,15 +101,18 @@ extension OperationCases {
     ],
     [
       "convolution": [
+        "1x5x7x16 to 17, kernel 3x3, stride 1, padding 1, relu",
         "1x5x7x3 to 17, kernel 3x3, stride 1, padding 1, tanh",
         "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias",
       ],
       "transposedConvolution": [
+        "1x5x7x17 to 16, kernel 3x3, stride 1, padding 1, relu",
         "1x5x7x3 to 17, kernel 3x3, stride 1, padding 1, tanh",
         "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias",
       ],
       "convolutionGradient": [
-        "1x7x6x5 to 16, kernel 2x3, stride 1, padding 3, identity, no bias, channels beside: both"
+        "1x7x6x5 to 16, kernel 2x3, stride 1, padding 3, identity, no bias, channels beside: both",
+        "1x5x7x16 to 17, kernel 3x3, stride 1, padding 1, identity, no bias",
       ],
       "channelSums": ["1x5x7x33, channels beside: both"],
     ],

@@ -170,6 +170,8 @@ import Verification
       source: .convolutionCPU, right: "fma((float16)(p##i[k]), factor, s##i)",
       wrong: "fma((float16)(p##i[0]), factor, s##i)", family: .cpu),
     .init(
+      source: .winogradCPU, right: "d[u][2] = d2 - d1;", wrong: "d[u][2] = d1 - d2;", family: .cpu),
+    .init(
       source: .tileGPU, right: "fma(av[i], bv[j], acc[i][j])",
       wrong: "fma(av[i], bv[0], acc[i][j])",
       family: .gpu),

@@ -49,6 +49,10 @@ struct TilePlanTests {
         for edge in [source.x, source.y, source.width, source.height] {
           #expect(edge % setting.alignment == 0)
         }
+        // At even places of the lowest resolution.
+        for start in [core.x, core.y, source.x, source.y] {
+          #expect(start % (2 * setting.alignment) == 0)
+        }
         #expect(source.width > 0 && source.height > 0)
         // The halo is complete or ends where the padded image does.
         #expect(source.x == 0 || core.x - source.x >= setting.halo)
@@ -84,7 +88,7 @@ struct TilePlanTests {
     let (width, height, channels) = (setting.width, setting.height, 2)
     let image = (0..<width * height * channels).map { _ in Int(random.nextIndex(below: 1000)) }
 
-    /// Zero outside of the source, as a convolution pads; then the mean place of its pooling window.
+    /// Zero outside of the source, as a convolution pads; then the place within two pooling windows.
     func network(_ input: [Int], width: Int, height: Int) -> [Int] {
       let reach = setting.halo
       var output = [Int](repeating: 0, count: input.count)
@@ -97,7 +101,7 @@ struct TilePlanTests {
               output[pixel + 1] += 3 * input[pixel + 1 + d * width * channels]
             }
           }
-          output[pixel] += 7 * (x % setting.alignment) + 11 * (y % setting.alignment)
+          output[pixel] += 7 * (x % (2 * setting.alignment)) + 11 * (y % (2 * setting.alignment))
         }
       }
       return output
