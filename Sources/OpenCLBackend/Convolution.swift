@@ -70,12 +70,12 @@ extension OpenCLBackend {
 
   // MARK: Both layouts
 
-  private func convolutionKernel(_ name: String) throws -> Kernel {
+  func convolutionKernel(_ name: String) throws -> Kernel {
     try library.kernel(
       name, from: .convolutionCPU,
       [
         "POSITIONS": Macro.positions, "CHUNK": Macro.chunk, "LANES": registerRows,
-        "TILES": Macro.tiles, "MOST_SOURCES": ConvolutionShape.mostFilteredMinimally,
+        "TILES": Winograd.tiles, "MOST_SOURCES": Winograd.mostSources,
       ])
   }
 
@@ -231,11 +231,6 @@ extension OpenCLBackend {
     static let chunk = 192
     /// Channels in registers.
     static let channels = 16
-    // Those of `Kernels/winograd_cpu.cl`:
-    /// Tiles that are made together.
-    static let tiles = 24
-    /// Products for a tile's four results.
-    static let places = 16
   }
 
   /// A convolution or its adjoint, from the smaller image to the larger.
@@ -280,86 +275,6 @@ extension OpenCLBackend {
       blocks: (phase + Macro.positions - 1) / Macro.positions * side * side)
   }
 
-  /// The same by Winograd's minimal filtering (`Kernels/winograd_cpu.cl`).
-  private func convolveMinimally(
-    _ x: Map, _ w: Floats, _ bias: Floats?, _ activation: Activation, _ y: Map,
-    _ shape: ConvolutionShape, isAdjoint: Bool
-  ) throws {
-    let blocks = (y.channels + Macro.channels - 1) / Macro.channels
-    let packed = try scratch.floats(
-      blocks * Macro.channels * Macro.places * x.channels, in: context)
-    let pack = try convolutionKernel("packWinograd")
-    var arguments = Arguments(pack)
-    try arguments.add(w)
-    try arguments.add(packed)
-    try arguments.add(x.channels)
-    try arguments.add(y.channels)
-    try arguments.add(isAdjoint ? 1 : 0)
-    try launch(pack, as: pack.name, global: (blocks * x.channels, 1), local: (1, 1))
-
-    let kernel = try convolutionKernel("convolveWinograd")
-    arguments = Arguments(kernel)
-    try arguments.add(x)
-    try arguments.add(Tensor<Memory, Float>(storage: zeros, shape: [Self.zeroCount]))
-    try arguments.add(packed)
-    // Without a bias the argument still needs a buffer.
-    try arguments.add(bias ?? w)
-    try arguments.add(bias == nil ? 0 : 1)
-    try arguments.add(activation == .relu ? 1 : 0)
-    try arguments.add(y)
-    let padding = isAdjoint ? 2 - shape.geometry.padding : shape.geometry.padding
-    for size in [
-      y.batch, x.height, x.width, x.channels, y.height, y.width, y.channels, padding,
-    ] {
-      try arguments.add(size)
-    }
-    let tiles = y.batch * ((y.height + 1) / 2) * ((y.width + 1) / 2)
-    try launchByTicket(
-      kernel, &arguments,
-      as: (isAdjoint ? "transposedConvolution" : "convolution") + " \(shape)",
-      blocks: (tiles + Macro.tiles - 1) / Macro.tiles)
-  }
-
-  /// The gradient of the weights by Winograd's minimal filtering.
-  private func gradientMinimally(
-    _ x: Map, _ g: Map, _ shape: ConvolutionShape, into dw: Floats
-  ) throws {
-    let tiles = g.batch * ((g.height + 1) / 2) * ((g.width + 1) / 2)
-    let blocks = (shape.outputs + Macro.channels - 1) / Macro.channels
-    let paddedInputs = (shape.inputs + registerRows - 1) / registerRows * registerRows
-    let place = Macro.channels * paddedInputs
-    // By the shape alone, as those of `gradientByBands`; whole groups of tiles but for the last.
-    let most = max(1, min(32, tiles / 144, (1 << 22) / (blocks * Macro.places * place)))
-    let bandTiles = ((tiles + most - 1) / most + Macro.tiles - 1) / Macro.tiles * Macro.tiles
-    let bands = (tiles + bandTiles - 1) / bandTiles
-    let parts = try scratch.floats(bands * blocks * Macro.places * place, in: context)
-    let kernel = try convolutionKernel("gradientWinograd")
-    var arguments = Arguments(kernel)
-    try arguments.add(x)
-    try arguments.add(g)
-    try arguments.add(Tensor<Memory, Float>(storage: zeros, shape: [Self.zeroCount]))
-    try arguments.add(parts)
-    for size in [
-      x.batch, x.height, x.width, x.channels, g.height, g.width, g.channels,
-      shape.geometry.padding, bandTiles, bands,
-    ] {
-      try arguments.add(size)
-    }
-    // At least as many tickets as there are, so that every compute unit has a work-item.
-    try launchByTicket(
-      kernel, &arguments, as: "convolutionGradient \(shape)",
-      blocks: bands * blocks * ((shape.inputs + 31) / 32))
-
-    let add = try convolutionKernel("addGradientWinograd")
-    arguments = Arguments(add)
-    try arguments.add(parts)
-    try arguments.add(dw)
-    try arguments.add(shape.inputs)
-    try arguments.add(shape.outputs)
-    try arguments.add(bands)
-    try launch(add, as: add.name, global: (shape.inputs, 1), local: (1, 1))
-  }
-
   private func gradientByBands(
     _ x: Map, _ g: Map, _ shape: ConvolutionShape, _ bandRows: Int, _ bands: Int, into dw: Floats
   ) throws {
@@ -390,27 +305,13 @@ extension OpenCLBackend {
   }
 }
 
-extension ConvolutionShape {
-  /// The most channels from which `Kernels/winograd_cpu.cl` makes others.
-  fileprivate static let mostFilteredMinimally = OpenCLBackend.zeroCount
-
-  /// Whether a convolution, or its adjoint, has a form that `Kernels/winograd_cpu.cl` takes. It depends
-  /// on the channels alone and not on the size, so that a tile of an image has the bits of the whole.
-  fileprivate func isFilteredMinimally(_ activation: Activation, isAdjoint: Bool) -> Bool {
-    let sources = isAdjoint ? outputs : inputs
-    return geometry.kernelHeight == 3 && geometry.kernelWidth == 3 && geometry.stride == 1
-      && geometry.padding <= 2 && sources % 16 == 0 && sources <= Self.mostFilteredMinimally
-      && (activation == .identity || activation == .relu)
-  }
-}
-
 extension ConvolutionGeometry {
   fileprivate var taps: Int { kernelHeight * kernelWidth }
 }
 
 extension Arguments {
   /// A map's first element, and how far apart its pixels lie.
-  fileprivate mutating func add(_ map: FeatureMap<Memory>) throws {
+  mutating func add(_ map: FeatureMap<Memory>) throws {
     try add(map.tensor.storage)
     try add(map.tensor.offset + map.channelOffset)
     try add(map.pitch)

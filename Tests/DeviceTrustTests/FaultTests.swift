@@ -289,7 +289,7 @@ struct SegmentationWork {
 
   func train(on backend: OpenCLBackend, code: Code = .topK(3)) throws -> SegmenterModel {
     let network = ConvolutionalConfiguration(
-      inputs: 1, baseChannels: 4, levels: 2, code: code, hasSkips: true, outputs: 2)
+      inputs: 1, baseChannels: 8, levels: 2, code: code, hasSkips: true, outputs: 2)
     return try SegmenterTrainer.train(
       ConvolutionalTraining(
         network: network, cropSize: 8, batchSize: 2, length: .steps(1), learningRate: 1e-2),
