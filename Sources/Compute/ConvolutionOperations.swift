@@ -8,10 +8,10 @@
 ///
 /// An output's bits depend on what its taps reach and on whether its row and its column are even, not
 /// on where else in the image it lies: an image cut into tiles that begin at even places, with a
-/// sufficient halo, gives the same bits as the whole image. Outputs of 3x3 kernels with stride 1 may be
-/// made by minimal filtering (Winograd 1980; Lavin and Gray 2016), whose rounding errors are in
-/// proportion to sums over a tile of 2x2 outputs; all others are one chain of fused or unfused
-/// multiply-adds over (u, v, c).
+/// sufficient halo, gives the same bits as the whole image. Where `allowsMinimalFiltering`, a backend
+/// may make outputs by it (Winograd 1980; Lavin and Gray 2016), with rounding errors in proportion to
+/// sums over a tile of 2x2 outputs; all others are one chain of fused or unfused multiply-adds over
+/// (u, v, c).
 package protocol ConvolutionOperations: BackendMemory {
   typealias Map = FeatureMap<Storage>
 
@@ -90,6 +90,12 @@ package struct ConvolutionGeometry: Hashable, Codable, Sendable {
   package func outputWidth(_ width: Int) -> Int {
     let room = width + 2 * padding - kernelWidth
     return room < 0 ? 0 : room / stride + 1
+  }
+
+  /// Whether minimal filtering F(2x2, 3x3) may make a convolution from so many channels, its adjoint or
+  /// its gradient: from few channels it gains nothing.
+  package func allowsMinimalFiltering(from channels: Int) -> Bool {
+    kernelHeight == 3 && kernelWidth == 3 && stride == 1 && padding <= 2 && channels % 16 == 0
   }
 }
 

@@ -125,9 +125,7 @@ extension OpenCLBackend {
     var arguments = Arguments(kernel)
     try arguments.add(x)
     try arguments.add(w)
-    // Without a bias the argument still needs a buffer.
-    try arguments.add(bias ?? w)
-    try arguments.add(bias == nil ? 0 : 1)
+    try arguments.add(bias: bias, orElse: w)
     try arguments.add(activation.code)
     try arguments.add(y)
     for size in [
@@ -317,6 +315,12 @@ extension Arguments {
     try add(map.pitch)
   }
 
+  /// A bias and whether there is one: without, the argument still needs a buffer.
+  mutating func add(bias: Tensor<Memory, Float>?, orElse other: Tensor<Memory, Float>) throws {
+    try add(bias ?? other)
+    try add(bias == nil ? 0 : 1)
+  }
+
   fileprivate mutating func add(_ shape: ConvolutionShape) throws {
     for size in [
       shape.batch, shape.height, shape.width, shape.inputs, shape.outputHeight,
@@ -333,9 +337,7 @@ extension Arguments {
   ) throws {
     try add(x)
     try add(w)
-    // Without a bias the argument still needs a buffer.
-    try add(bias ?? w)
-    try add(bias == nil ? 0 : 1)
+    try add(bias: bias, orElse: w)
     try add(activation.code)
     try add(y)
     try add(shape)

@@ -37,9 +37,7 @@ extension OpenCLBackend {
     try arguments.add(x)
     try arguments.add(Floats(storage: zeros, shape: [Self.zeroCount]))
     try arguments.add(packed)
-    // Without a bias the argument still needs a buffer.
-    try arguments.add(bias ?? w)
-    try arguments.add(bias == nil ? 0 : 1)
+    try arguments.add(bias: bias, orElse: w)
     try arguments.add(activation == .relu ? 1 : 0)
     try arguments.add(y)
     let padding = isAdjoint ? 2 - shape.geometry.padding : shape.geometry.padding
@@ -102,8 +100,7 @@ extension ConvolutionShape {
   /// on the channels alone and not on the size, so that a tile of an image has the bits of the whole.
   func isFilteredMinimally(_ activation: Activation, isAdjoint: Bool) -> Bool {
     let sources = isAdjoint ? outputs : inputs
-    return geometry.kernelHeight == 3 && geometry.kernelWidth == 3 && geometry.stride == 1
-      && geometry.padding <= 2 && sources % 16 == 0 && sources <= Winograd.mostSources
+    return geometry.allowsMinimalFiltering(from: sources) && sources <= Winograd.mostSources
       && (activation == .identity || activation == .relu)
   }
 }

@@ -18,13 +18,11 @@ extension Oracle {
       }
     }
     let taps = shape.geometry.kernelHeight * shape.geometry.kernelWidth
-    if shape.mayBeMinimal(from: inputs) {
-      sums.filtered = MinimalFiltering(
-        batch: shape.batch, height: shape.height, width: shape.width, channels: inputs,
-        resultHeight: shape.outputHeight, resultWidth: shape.outputWidth,
-        padding: shape.geometry.padding
-      ).magnitudes(x, results: outputs) { tap, c, o in w[(tap * inputs + c) * outputs + o] }
-      sums.filteredTerms = inputs
+    if shape.geometry.allowsMinimalFiltering(from: inputs) {
+      let magnitudes = MinimalFiltering(shape, isAdjoint: false).magnitudes(x, results: outputs) {
+        tap, c, o in w[(tap * inputs + c) * outputs + o]
+      }
+      sums.filtered = (magnitudes, inputs)
     }
     return sums.finished(terms: taps * inputs, bias: bias, activation)
   }
@@ -44,13 +42,11 @@ extension Oracle {
       }
     }
     let taps = shape.geometry.kernelHeight * shape.geometry.kernelWidth
-    if shape.mayBeMinimal(from: outputs) {
-      sums.filtered = MinimalFiltering(
-        batch: shape.batch, height: shape.outputHeight, width: shape.outputWidth,
-        channels: outputs, resultHeight: shape.height, resultWidth: shape.width,
-        padding: 2 - shape.geometry.padding
-      ).magnitudes(x, results: inputs) { tap, o, c in w[((8 - tap) * inputs + c) * outputs + o] }
-      sums.filteredTerms = outputs
+    if shape.geometry.allowsMinimalFiltering(from: outputs) {
+      let magnitudes = MinimalFiltering(shape, isAdjoint: true).magnitudes(x, results: inputs) {
+        tap, o, c in w[((8 - tap) * inputs + c) * outputs + o]
+      }
+      sums.filtered = (magnitudes, outputs)
     }
     return sums.finished(terms: taps * outputs, bias: bias, activation)
   }
@@ -70,26 +66,22 @@ extension Oracle {
         }
       }
     }
-    if shape.mayBeMinimal(from: inputs) {
-      sums.filtered = MinimalFiltering(
-        batch: shape.batch, height: shape.height, width: shape.width, channels: inputs,
-        resultHeight: shape.outputHeight, resultWidth: shape.outputWidth,
-        padding: shape.geometry.padding
-      ).gradientMagnitudes(x, g, results: outputs)
-      sums.filteredTerms = shape.batch * shape.outputHeight * shape.outputWidth
+    let positions = shape.batch * shape.outputHeight * shape.outputWidth
+    if shape.geometry.allowsMinimalFiltering(from: inputs) {
+      sums.filtered = (
+        MinimalFiltering(shape, isAdjoint: false).gradientMagnitudes(x, g, results: outputs),
+        positions
+      )
     }
-    return sums.finished(
-      terms: shape.batch * shape.outputHeight * shape.outputWidth, bias: nil, .identity)
+    return sums.finished(terms: positions, bias: nil, .identity)
   }
 
   /// Sums of products and of their magnitudes.
   private struct Sums {
     var values: [Double]
     var magnitudes: [Double]
-    /// Those that minimal filtering adds up, and of how many terms its sums are; none where it has no
-    /// part.
-    var filtered: [Double]?
-    var filteredTerms = 0
+    /// Those that minimal filtering adds up, and of how many terms; nil where it has no part.
+    var filtered: (magnitudes: [Double], terms: Int)?
 
     init(_ count: Int) {
       values = [Double](repeating: 0, count: count)
@@ -104,7 +96,7 @@ extension Oracle {
     func finished(terms: Int, bias: [Float]?, _ activation: Activation) -> Expectation {
       let relative = summationBound(terms)
       // Two roundings in a transformed source, four each in a transformed kernel and in a result.
-      let filteredRelative = summationBound(filteredTerms + 10)
+      let filteredRelative = filtered.map { summationBound($0.terms + 10) } ?? 0
       let smooth = activation == .sigmoid || activation == .tanh
       var result = Expectation(exactly: values)
       for i in values.indices {
@@ -113,7 +105,7 @@ extension Oracle {
         result.values[i] = value
         var error = relative * (magnitudes[i] + abs(shift))
         if let filtered {
-          error = max(error, filteredRelative * (filtered[i] + abs(shift)))
+          error = max(error, filteredRelative * (filtered.magnitudes[i] + abs(shift)))
         }
         result.bounds[i] =
           activation.lipschitzConstant * error
@@ -125,12 +117,6 @@ extension Oracle {
 }
 
 extension ConvolutionShape {
-  /// Whether minimal filtering may make it: from few channels it gains nothing, and none does.
-  fileprivate func mayBeMinimal(from channels: Int) -> Bool {
-    geometry.kernelHeight == 3 && geometry.kernelWidth == 3 && geometry.stride == 1
-      && geometry.padding <= 2 && channels % 16 == 0
-  }
-
   /// Every pair of a position in the large image and one in the small that a tap connects.
   fileprivate func forEachTap(_ body: (_ large: Int, _ small: Int, _ tap: Int) -> Void) {
     for n in 0..<batch {

@@ -1,11 +1,24 @@
+import Compute
+
 /// What minimal filtering F(2x2, 3x3) adds up, in magnitude: its formulas (Lavin and Gray 2016,
 /// section 4.1) with the absolute values of all of their factors, in proportion to which its rounding
 /// errors are (Higham 2002, section 3.5; Barabasz et al. 2020, "Error Analysis and Improving the
 /// Accuracy of Winograd Convolution for Deep Neural Networks").
 struct MinimalFiltering {
-  let batch, height, width, channels: Int
-  let resultHeight, resultWidth: Int
-  let padding: Int
+  private let batch, height, width, channels: Int
+  private let resultHeight, resultWidth: Int
+  private let padding: Int
+
+  /// The adjoint is a convolution too, of the turned taps.
+  init(_ shape: ConvolutionShape, isAdjoint: Bool) {
+    batch = shape.batch
+    (height, width) =
+      isAdjoint ? (shape.outputHeight, shape.outputWidth) : (shape.height, shape.width)
+    (resultHeight, resultWidth) =
+      isAdjoint ? (shape.height, shape.width) : (shape.outputHeight, shape.outputWidth)
+    channels = isAdjoint ? shape.outputs : shape.inputs
+    padding = isAdjoint ? 2 - shape.geometry.padding : shape.geometry.padding
+  }
 
   private typealias Row = SIMD4<Double>
   /// The 16 places of a tile, row by row.
@@ -15,18 +28,6 @@ struct MinimalFiltering {
     Places(
       lowHalf: SIMD8(lowHalf: first, highHalf: second),
       highHalf: SIMD8(lowHalf: third, highHalf: fourth))
-  }
-
-  /// |B^T| of four rows or of a row's four elements.
-  private static func ofSources<T>(
-    _ d: (T, T, T, T), _ plus: (T, T) -> T
-  ) -> (T, T, T, T) {
-    let middle = plus(d.1, d.2)
-    return (plus(d.0, d.2), middle, middle, plus(d.1, d.3))
-  }
-
-  private static func elements(_ row: Row) -> (Double, Double, Double, Double) {
-    (row[0], row[1], row[2], row[3])
   }
 
   private func forEachTile(_ body: (_ image: Int, _ row: Int, _ column: Int) -> Void) {
@@ -51,11 +52,11 @@ struct MinimalFiltering {
       return row
     }
     func across(_ row: Row) -> Row {
-      let sums = Self.ofSources(Self.elements(row), +)
-      return Row(sums.0, sums.1, sums.2, sums.3)
+      let middle = row[1] + row[2]
+      return Row(row[0] + row[2], middle, middle, row[1] + row[3])
     }
-    let rows = Self.ofSources((row(0), row(1), row(2), row(3)), +)
-    return Self.places(across(rows.0), across(rows.1), across(rows.2), across(rows.3))
+    let middle = across(row(1) + row(2))
+    return Self.places(across(row(0) + row(2)), middle, middle, across(row(1) + row(3)))
   }
 
   /// |G| |g| |G^T| of nine taps.
