@@ -148,8 +148,14 @@ final class KernelLibrary {
     self.sources = sources
   }
 
-  /// What has been used so far, each as its program and its name.
-  var kernelNames: Set<String> { Set(kernels.keys.map { "\($0.program.source).\($0.name)" }) }
+  /// What has been used so far, each as its program, its name and which operands it turns.
+  var kernelNames: Set<String> {
+    Set(
+      kernels.keys.map { key in
+        let turned = ["A", "B"].filter { key.program.definitions["TRANSPOSE_\($0)"] == 1 }
+        return "\(key.program.source).\(key.name)" + turned.map { " \($0)^T" }.joined()
+      })
+  }
 
   /// The kernel `name` of `source` built with `definitions` as macros.
   ///

@@ -13,6 +13,12 @@ package struct OptimizerConfiguration: Codable, Hashable, Sendable {
   /// The decay of the parameters' exponential moving average; none is kept when nil.
   package var averageDecay: Double?
 
+  /// Whether a sparse batch's own rows may be updated without the gradients being formed.
+  package var allowsSparseUpdate: Bool {
+    if case .adam = method { return gradientLimit == nil }
+    return false
+  }
+
   package init(
     _ method: Method = .adam(), gradientLimit: Double? = nil, averageDecay: Double? = nil
   ) {

@@ -145,32 +145,41 @@ extension TrainingConfiguration {
   /// The operations that training and evaluation may call, by the names that the list of cases has
   /// for them.
   package var operations: Set<String> {
-    var names: Set = [
-      "fill", "gather", "denseForward", "densePass", "denseGradients", "reconstructionLoss",
-      "countNonzero",
-    ]
-    names.formUnion(network.code.operations)
+    let arithmetics: Set = [chosenArithmetic, network.fasterArithmetic]
+    var names: Set = ["fill", "gather", "reconstructionLoss", "countNonzero"]
+    if optimizer.gradientLimit != nil { names.insert("clipNorm") }
+    if optimizer.averageDecay != nil { names.insert("accumulateAverage") }
     switch optimizer.method {
     case .adam: names.insert("adam")
     case .sgd: names.insert("momentumStep")
     }
-    if optimizer.gradientLimit != nil { names.insert("clipNorm") }
-    if optimizer.averageDecay != nil { names.insert("accumulateAverage") }
-    if network.unitNormDecoder { names.formUnion(["normaliseRows", "projectRows"]) }
+    if network.code != .relu { names.insert("balanceLatents") }
     if contractive > 0 { names.insert("addContractiveGradient") }
-    if network.code != .relu { names.formUnion(["denseBackward", "balanceLatents"]) }
-    // Layers whose weights do not stay in a core's cache are products of their own, as is a
-    // dictionary's encoder.
-    let weights = zip(network.widths, network.widths.dropFirst()).map(*)
-    if network.isDictionary || weights.contains(where: { $0 > 1 << 16 }) {
-      names.formUnion(["denseBackward", "matmul", "columnSums"])
+    if network.isDictionary { names.formUnion(["matmul B^T", "columnSums"]) }
+    if arithmetics.contains(.dense) {
+      names.formUnion(["denseForward", "densePass", "denseGradients"])
+      names.formUnion(network.code.operations)
+      if network.code != .relu { names.insert("denseBackward") }
+      // Layers whose weights do not stay in a core's cache are products of their own.
+      let weights = zip(network.widths, network.widths.dropFirst()).map(*)
+      if network.isDictionary || weights.contains(where: { $0 > 1 << 16 }) {
+        names.formUnion([
+          "denseBackward", "matmul", "matmul A^T", "matmul B^T", "columnSums",
+        ])
+      }
     }
-    if network.allowsSparseArithmetic {
-      names.formUnion([
-        "sparseTopK", "sparseScatter", "sparseDecode", "sparsePass", "sparseGroup",
-        "sparseGradients", "sparseUpdate",
-      ])
+    if arithmetics.contains(.sparse) {
+      names.formUnion(["sparseTopK", "sparseScatter", "sparseDecode"])
     }
+    var constrainsGradient = network.unitNormDecoder
+    if chosenArithmetic == .sparse {
+      names.formUnion(["sparsePass", "sparseGroup"])
+      // One operation updates what the batch touched, unless all gradients are needed together.
+      let isFused = optimizer.allowsSparseUpdate
+      names.insert(isFused ? "sparseUpdate" : "sparseGradients")
+      constrainsGradient = constrainsGradient && !isFused
+    }
+    if constrainsGradient { names.formUnion(["normaliseRows", "projectRows"]) }
     return names
   }
 }

@@ -174,7 +174,7 @@ package final class TrainingStep<B: Backend> {
     let arena = network.arena
     let (encoder, dictionary) = (network.codeLayer, network.dictionary)
     let unitNorm = configuration.network.unitNormDecoder
-    if case .adam = optimizer.configuration.method, optimizer.configuration.gradientLimit == nil {
+    if optimizer.configuration.allowsSparseUpdate {
       try optimizer.beginStep(arena, on: backend)
       try backend.sparseUpdate(
         sparse,

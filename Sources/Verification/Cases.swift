@@ -54,6 +54,10 @@ package enum OperationCases {
           cases.append(MatmulCase(shape: back, epilogue: .derivative(activation), tier: tier))
         }
       }
+      // A dictionary's encoder.
+      cases += [Tier.exact, .bound].map {
+        MatmulCase(shape: back, epilogue: .bias(.relu), tier: $0)
+      }
       let weights = MatmulShape(m: m, n: n, k: k, transposeA: true)
       cases.append(MatmulCase(shape: weights, epilogue: .columnSums, tier: .bound))
     }

@@ -6,26 +6,33 @@ extension OperationCases {
   /// programs there are and not on how many cases; what is compiled is kept.
   package static var start: [any OperationCase] { start(of: nil) }
 
-  /// Those of some operations; of all when nil. Names that are no operation's are passed over.
+  /// Those of some operations, by the keys of `startLabels`; of all when nil. Other names are passed
+  /// over.
   package static func start(of operations: Set<String>?) -> [any OperationCase] {
     let all = all(.quick)
-    return startLabels.flatMap { operation, labels in
+    return startLabels.flatMap { key, labels in
       all.filter {
-        $0.operation == operation && labels.contains($0.label)
-          && operations?.contains(operation) ?? true
+        $0.operation == operation(ofKey: key) && labels.contains($0.label)
+          && operations?.contains(key) ?? true
       }
     }
   }
 
-  /// Cases of `all(.quick)` by operation and label, in both tiers where there are two.
+  /// Cases of `all(.quick)` by operation and label, in both tiers where there are two. A product
+  /// whose operands are stored otherwise is a program of its own, and so has a key of its own.
   package static var startLabels: [(key: String, value: [String])] { startGroups.flatMap { $0 } }
+
+  /// `matmul` of `matmul B^T`.
+  package static func operation(ofKey key: String) -> String { String(key.prefix { $0 != " " }) }
 
   /// The cases in parts that processes can share: those of operations with programs in common, in the
   /// order of `startGroups`; cases of operations in none of them are the last part.
   package static func parts(of cases: [any OperationCase]) -> [[any OperationCase]] {
     var parts = Array(repeating: [any OperationCase](), count: startGroups.count + 1)
     for operation in cases {
-      let place = startGroups.firstIndex { $0.contains { $0.key == operation.operation } }
+      let place = startGroups.firstIndex {
+        $0.contains { self.operation(ofKey: $0.key) == operation.operation }
+      }
       parts[place ?? startGroups.count].append(operation)
     }
     return parts.filter { !$0.isEmpty }
@@ -75,10 +82,9 @@ extension OperationCases {
       "batchNormaliseBackward": ["1x6x7x33 relu, dx apart"],
     ],
     [
-      "matmul": [
-        "9x11x13 + bias, sigmoid", "9x11x13 B^T * derivative of tanh", "9x11x13 A^T + column sums",
-        "activations at extreme arguments",
-      ]
+      "matmul": ["9x11x13 + bias, sigmoid", "activations at extreme arguments"],
+      "matmul A^T": ["9x11x13 A^T + column sums"],
+      "matmul B^T": ["9x11x13 B^T + bias, relu", "9x11x13 B^T * derivative of tanh"],
     ],
     [
       "sparseTopK": ["7x33, k = 9, random", "7x33, k = 9, equals"],

@@ -23,11 +23,11 @@ import Verification
   @Test(arguments: DeviceFamily.allCases) func coversEveryFamily(family: DeviceFamily) throws {
     let operations = Set(OperationCases.all(.quick).map(\.operation))
     #expect(Set(OperationCases.start.map(\.operation)) == operations)
-    for (operation, labels) in OperationCases.startLabels {
+    for (key, labels) in OperationCases.startLabels {
+      let cases = OperationCases.start(of: [key])
+      #expect(cases.allSatisfy { $0.operation == OperationCases.operation(ofKey: key) })
       for label in labels {
-        #expect(
-          OperationCases.start.contains { $0.operation == operation && $0.label == label },
-          "there is no \(operation) \(label)")
+        #expect(cases.contains { $0.label == label }, "there is no \(key) \(label)")
       }
     }
     guard let device = try TestDevice.find() else { return }
@@ -108,6 +108,14 @@ import Verification
       make(.dictionary(inputs: 784, latents: 32, code: .topK(4))) {
         $0.arithmetic = .sparse
         $0.optimizer.gradientLimit = 1
+      },
+      // Trained in one arithmetic, evaluated in the other.
+      make(.dictionary(inputs: 784, latents: 31, code: .topK(4))) { $0.arithmetic = .sparse },
+      make(.dictionary(inputs: 784, latents: 32, code: .topK(4))) { $0.arithmetic = .dense },
+      make(.dictionary(inputs: 784, latents: 32, code: .topK(4))) {
+        $0.arithmetic = .sparse
+        $0.optimizer.method = .sgd(momentum: 0.9)
+        ($0.startsFromData, $0.centresLayers) = (true, true)
       },
       make(.collapsed(inputs: 784, latents: 300)),
       make(.collapsed(inputs: 784, latents: 16)) {
