@@ -15,7 +15,8 @@ final class SegmenterTask<B: Backend>: TrainingTask {
   /// Cross-entropy, dice, labelled positions.
   let figureCount = 3
   /// What the next steps' batches are taken from.
-  var crops: any LabelledCrops
+  private(set) var crops: any LabelledCrops
+  private(set) var classWeights: [Float]
   private let settings: SegmentationLoss
   private let backend: B
   private let labels: B.Bytes
@@ -28,6 +29,7 @@ final class SegmenterTask<B: Backend>: TrainingTask {
     _ training: ConvolutionalTraining, on backend: B
   ) throws {
     self.crops = crops
+    self.classWeights = classWeights
     settings = loss
     self.backend = backend
     let positions = training.batchSize * training.cropSize * training.cropSize
@@ -36,6 +38,12 @@ final class SegmenterTask<B: Backend>: TrainingTask {
     try backend.upload(classWeights, into: weights)
     hostInputs = [Float](repeating: 0, count: positions * training.network.inputs)
     hostLabels = [UInt8](repeating: 0, count: positions)
+  }
+
+  /// Goes on with other crops, and with other weights of as many classes.
+  func change(to crops: any LabelledCrops, classWeights: [Float]) throws {
+    try backend.upload(classWeights, into: weights)
+    (self.crops, self.classWeights) = (crops, classWeights)
   }
 
   func prepare(step: Int, _ workspace: ConvolutionalWorkspace<B>) throws {

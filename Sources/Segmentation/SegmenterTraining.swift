@@ -86,8 +86,7 @@ package enum SegmenterTrainer {
       ).difference(
         repeating: record,
         SegmenterTask(
-          task.crops, loss: settings.loss, classWeights: settings.classWeights, training,
-          on: checked))
+          task.crops, loss: settings.loss, classWeights: task.classWeights, training, on: checked))
     }
     func model(_ weights: ConvolutionalWeights) -> SegmenterModel {
       SegmenterModel(
@@ -110,9 +109,12 @@ package enum SegmenterTrainer {
           labelling($0, $1)
           try pause()
         }
-        task.crops = AugmentedCrops(
-          taught, size: training.cropSize, augmentation: settings.augmentation,
-          seed: training.seed)
+        try task.change(
+          to: AugmentedCrops(
+            taught, size: training.cropSize, augmentation: settings.augmentation,
+            seed: training.seed),
+          classWeights: selfTraining.keepsClassWeights
+            ? settings.classWeights : settings.classWeights.map { _ in 1 })
       }
     }
     try trainer.run(task, keeper: keeper, report: report)

@@ -11,7 +11,8 @@ import RandomNumbers
 /// Pixels of which it is not sure may be left out, but then nothing holds an outline in its place, and
 /// classes with larger weights grow. From there on the rate starts over, and crops come from both
 /// kinds of images, changed by the same augmentation, so that the network has to say at once of a
-/// changed image what it said of the plain one after all those views.
+/// changed image what it said of the plain one after all those views. Classes then weigh the same:
+/// the teacher's labels lean to rare classes as the weights made it, and would lean twice.
 package struct SelfTraining: Codable, Hashable, Sendable {
   /// The share of the run after which the images are labelled.
   package var start: Double
@@ -21,11 +22,14 @@ package struct SelfTraining: Codable, Hashable, Sendable {
   package var labelledShare: Double
   /// At which other resolutions, as shares of the full one, the teacher looks.
   package var scales: [Double]
+  /// Whether the weights of the classes still hold once the images are labelled.
+  package var keepsClassWeights: Bool
 
   package init(
     start: Double = 0.4, confidence: Float = 0, labelledShare: Double = 0.2,
-    scales: [Double] = [0.8]
+    scales: [Double] = [0.8], keepsClassWeights: Bool = false
   ) {
+    self.keepsClassWeights = keepsClassWeights
     self.start = start
     self.confidence = confidence
     self.labelledShare = labelledShare
@@ -39,6 +43,8 @@ package struct SelfTraining: Codable, Hashable, Sendable {
     labelledShare = try values.decode(Double.self, forKey: .labelledShare)
     // Earlier versions looked at images as they are alone.
     scales = try values.decodeIfPresent([Double].self, forKey: .scales) ?? []
+    // And kept the weights.
+    keepsClassWeights = try values.decodeIfPresent(Bool.self, forKey: .keepsClassWeights) ?? true
   }
 
   /// What is wrong with it, in one line.

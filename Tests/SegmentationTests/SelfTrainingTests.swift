@@ -83,11 +83,14 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     #expect(training.rate(at: 0, restart: 0.05) == 1)
   }
 
-  /// Descriptions of earlier versions have no scales.
+  /// Descriptions of earlier versions have no scales, and kept the weights.
   @Test func earlierSettingsAreRead() throws {
     let text = #"{"start":0.4,"confidence":0.5,"labelledShare":0.25}"#
     let settings = try JSONDecoder().decode(SelfTraining.self, from: Data(text.utf8))
-    #expect(settings == SelfTraining(confidence: 0.5, labelledShare: 0.25, scales: []))
+    #expect(
+      settings
+        == SelfTraining(
+          confidence: 0.5, labelledShare: 0.25, scales: [], keepsClassWeights: true))
     let again = try JSONDecoder().decode(
       SelfTraining.self, from: JSONEncoder().encode(SelfTraining()))
     #expect(again == SelfTraining())
@@ -102,31 +105,34 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     ] { #expect(bad.problem != nil) }
   }
 
-  /// Steps before the start see the labelled image alone; those after it the others as well.
-  @Test func learnsFromTheOthersAfterTheStart() throws {
+  /// The cross-entropy in each of ten steps on one labelled image and others without labels.
+  private func losses(
+    _ selfTraining: SelfTraining?, _ unlabelled: [LabelledImage], classWeights: [Float] = [1, 1]
+  ) throws -> [Float] {
     let image = halves("a", seed: 1, labelled: true)
     var counter = PercentileCounter(like: image.image)
     try counter.add(image.image, path: image.name)
     let normalisation = counter.normalisation()
     let labelled = LabelledImage(
       name: image.name, image: normalisation(image.image), labels: image.labels)
-    let classes = try ClassMap(parsing: "left=0,right=1")
-    func losses(_ selfTraining: SelfTraining?, _ unlabelled: [LabelledImage]) throws -> [Float] {
-      var losses: [Float] = []
-      _ = try SegmenterTrainer.train(
-        ConvolutionalTraining(
-          network: ConvolutionalConfiguration(
-            inputs: 1, baseChannels: 4, levels: 2, code: .relu, hasSkips: true, outputs: 2),
-          cropSize: 16, batchSize: 2, length: .steps(10), learningRate: 1e-2, seed: 1),
-        SegmenterTraining(
-          loss: SegmentationLoss(), classWeights: [1, 1], augmentation: .none,
-          freezesFrontEnd: false, frontEnd: .scratch, selfTraining: selfTraining),
-        images: [labelled], unlabelled: unlabelled, normalisation: normalisation,
-        classes: classes, pretrained: nil,
-        verification: StepVerification<ReferenceBackend>?.none, on: ReferenceBackend()
-      ) { losses.append($0.figures[0]) }
-      return losses
-    }
+    var losses: [Float] = []
+    _ = try SegmenterTrainer.train(
+      ConvolutionalTraining(
+        network: ConvolutionalConfiguration(
+          inputs: 1, baseChannels: 4, levels: 2, code: .relu, hasSkips: true, outputs: 2),
+        cropSize: 16, batchSize: 2, length: .steps(10), learningRate: 1e-2, seed: 1),
+      SegmenterTraining(
+        loss: SegmentationLoss(), classWeights: classWeights, augmentation: .none,
+        freezesFrontEnd: false, frontEnd: .scratch, selfTraining: selfTraining),
+      images: [labelled], unlabelled: unlabelled, normalisation: normalisation,
+      classes: try ClassMap(parsing: "left=0,right=1"), pretrained: nil,
+      verification: StepVerification<ReferenceBackend>?.none, on: ReferenceBackend()
+    ) { losses.append($0.figures[0]) }
+    return losses
+  }
+
+  /// Steps before the start see the labelled image alone; those after it the others as well.
+  @Test func learnsFromTheOthersAfterTheStart() throws {
     let alone = try losses(nil, [])
     func taught(by seeds: Range<UInt64>) throws -> [Float] {
       try losses(
@@ -141,5 +147,21 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     let same = try losses(
       SelfTraining(start: 0.4, confidence: 0.5), [halves("a", seed: 1, labelled: false)])
     #expect(same == alone)
+  }
+
+  /// From the labelling on, weights of the classes hold only where they are kept.
+  @Test func theTeachersLabelsDoNotLeanTwice() throws {
+    let others = (2..<5).map { halves("b\($0)", seed: $0, labelled: false) }
+    func taught(keeping: Bool, _ weights: [Float]) throws -> [Float] {
+      try losses(
+        SelfTraining(start: 0.4, keepsClassWeights: keeping), others, classWeights: weights)
+    }
+    let weights: [Float] = [2, 0.5]
+    let (kept, dropped) = (
+      try taught(keeping: true, weights), try taught(keeping: false, weights)
+    )
+    #expect(kept.prefix(4) == dropped.prefix(4))
+    #expect(zip(kept, dropped).dropFirst(4).allSatisfy { $0 != $1 })
+    #expect(try taught(keeping: true, [1, 1]) == taught(keeping: false, [1, 1]))
   }
 }
