@@ -80,7 +80,7 @@ package final class AtomicFile {
     descriptor = -1
     func replace() -> Bool {
       guard closed == 0 else { return false }
-      if let oldPath, rename(path, oldPath) != 0, errno != ENOENT { return false }
+      if let oldPath, !keepOld(as: oldPath) { return false }
       return rename(temporaryPath, path) == 0
     }
     guard replace() else {
@@ -89,6 +89,16 @@ package final class AtomicFile {
       throw FileError(path: path, "cannot write", code: code)
     }
     if syncsFolder { try syncFolder() }
+  }
+
+  /// Gives the file that has the name a second one, so that there is a whole file under the first at
+  /// every moment. Where a file system has no second names, the old one takes the other name alone.
+  private func keepOld(as oldPath: String) -> Bool {
+    let spare = String(temporaryPath.dropLast(4)) + ".old.tmp"
+    guard link(path, spare) == 0 else { return errno == ENOENT || rename(path, oldPath) == 0 }
+    // Of two names of one file, as after an interruption, renaming leaves both.
+    defer { unlink(spare) }
+    return rename(spare, oldPath) == 0
   }
 
   private func syncFolder() throws {
