@@ -94,6 +94,7 @@ package final class AtomicFile {
   /// Gives the file that has the name a second one, so that there is a whole file under the first at
   /// every moment. Where a file system has no second names, the old one takes the other name alone.
   private func keepOld(as oldPath: String) -> Bool {
+    // Ends like the temporary file, so that it is known as such where a killed process leaves it.
     let spare = String(temporaryPath.dropLast(4)) + ".old.tmp"
     guard link(path, spare) == 0 else { return errno == ENOENT || rename(path, oldPath) == 0 }
     // Of two names of one file, as after an interruption, renaming leaves both.

@@ -145,6 +145,7 @@ extension TrainingConfiguration {
   /// The operations that training and evaluation may call, by the names that the list of cases has
   /// for them.
   package var operations: Set<String> {
+    // Evaluation takes what is faster, whatever training was told to take.
     let arithmetics: Set = [chosenArithmetic, network.fasterArithmetic]
     var names: Set = ["fill", "gather", "reconstructionLoss", "countNonzero"]
     if optimizer.gradientLimit != nil { names.insert("clipNorm") }

@@ -264,7 +264,11 @@ struct SegmentLossOptions: ParsableArguments {
   enum Changes: String, CaseIterable, ExpressibleByArgument { case none, light, standard }
 
   @Option(
-    help: "Weights of the classes in the cross-entropy: none, or balanced by their frequency.")
+    help: ArgumentHelp(
+      "Weights of the classes in the cross-entropy: none, or balanced by their frequency.",
+      discussion: """
+        Where images without labels are learned from, the weights hold until they are labelled.
+        """))
   var classWeights = Weights.balanced
   @Option(parsing: .unconditional, help: "Weight of the soft Dice beside the cross-entropy.")
   var dice = 1.0
