@@ -155,15 +155,16 @@ package final class SegmentationPredictor<B: Backend> {
     }
   }
 
-  /// The probabilities of one tile, or their mean over its eight turns and mirror images.
+  /// The mean of the probabilities of one tile over its views.
   private func predict(
     _ source: [Float], height: Int, width: Int, plan: TilePlan
   ) throws -> [Float] {
-    guard settings.averagesSymmetries else {
+    let views = TileSymmetry.views(settings.views)
+    guard views.count > 1 else {
       return try forward(source, height: height, width: width, plan: plan)
     }
     var sum = [Float](repeating: 0, count: height * width * classes)
-    for symmetry in TileSymmetry.all {
+    for symmetry in views {
       let turned = symmetry.apply(
         source, height: height, width: width, channels: model.network.inputs)
       let (h, w) = symmetry.transposes ? (width, height) : (height, width)
@@ -172,7 +173,7 @@ package final class SegmentationPredictor<B: Backend> {
         channels: classes)
       for i in sum.indices { sum[i] += result[i] }
     }
-    let share = 1 / Float(TileSymmetry.all.count)
+    let share = 1 / Float(views.count)
     return sum.map { $0 * share }
   }
 
@@ -217,17 +218,17 @@ package struct PredictionSettings: Sendable {
   package var tileSize: Int?
   /// What tiles and rows may take together, in bytes.
   package var memoryLimit: Int
-  /// Whether each tile is seen in its eight turns and mirror images, and the mean is taken.
-  package var averagesSymmetries: Bool
+  /// How many views of each tile there are, whose mean is taken.
+  package var views: PredictionViews
 
   package static let standardMemoryLimit = 700 << 20
 
   package init(
-    tileSize: Int? = nil, memoryLimit: Int = standardMemoryLimit, averagesSymmetries: Bool = false
+    tileSize: Int? = nil, memoryLimit: Int = standardMemoryLimit, views: PredictionViews = .one
   ) {
     self.tileSize = tileSize
     self.memoryLimit = memoryLimit
-    self.averagesSymmetries = averagesSymmetries
+    self.views = views
   }
 
   private static let tileSizes = [4096, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 32]
@@ -269,6 +270,18 @@ package struct PredictionSettings: Sendable {
   }
 }
 
+/// In how many of its eight turns and mirror images an image is looked at. Each is a group, so that
+/// what is said of an image so turned is what is said of the image, turned.
+package enum PredictionViews: Int, CaseIterable, Sendable {
+  /// As it is.
+  case one = 1
+  /// Mirrored left to right as well.
+  case two = 2
+  /// Mirrored both ways, singly and together.
+  case four = 4
+  case eight = 8
+}
+
 /// What keeps a segmentation from being done, in one line.
 package struct SegmentationError: Error, CustomStringConvertible {
   package let description: String
@@ -280,8 +293,10 @@ package struct SegmentationError: Error, CustomStringConvertible {
 struct TileSymmetry {
   let transposes, mirrorsRows, mirrorsColumns: Bool
 
-  static let all = (0..<8).map {
-    TileSymmetry(transposes: $0 & 4 != 0, mirrorsRows: $0 & 2 != 0, mirrorsColumns: $0 & 1 != 0)
+  static func views(_ views: PredictionViews) -> [TileSymmetry] {
+    (0..<views.rawValue).map {
+      TileSymmetry(transposes: $0 & 4 != 0, mirrorsRows: $0 & 2 != 0, mirrorsColumns: $0 & 1 != 0)
+    }
   }
 
   /// From `[height, width, channels]`; with a transposition the result has `width` rows.

@@ -108,7 +108,7 @@ package struct SelfTraining: Codable, Hashable, Sendable {
     progress: (Int, Int) throws -> Void
   ) throws -> [LabelledImage] {
     let predictor = try SegmentationPredictor(
-      teacher, settings: PredictionSettings(averagesSymmetries: true), on: backend)
+      teacher, settings: PredictionSettings(views: .eight), on: backend)
     var taught: [LabelledImage] = []
     for image in others {
       try progress(taught.count, others.count)

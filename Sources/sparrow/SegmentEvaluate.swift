@@ -39,11 +39,29 @@ struct TileOptions: ParsableArguments {
     try requirePositive(megabytes, "--max-memory")
   }
 
-  func settings(averagesSymmetries: Bool = false) -> PredictionSettings {
+  func settings(_ views: PredictionViews) -> PredictionSettings {
     PredictionSettings(
-      tileSize: size, memoryLimit: min(megabytes, 1 << 30) << 20,
-      averagesSymmetries: averagesSymmetries)
+      tileSize: size, memoryLimit: min(megabytes, 1 << 30) << 20, views: views)
   }
+}
+
+extension PredictionViews: ExpressibleByArgument {}
+
+/// In how many ways an image is looked at.
+struct ViewOptions: ParsableArguments {
+  @Option(
+    name: .customLong("views"),
+    help: ArgumentHelp(
+      "Average over so many of an image's turns and mirror images.",
+      discussion: """
+        Each view takes as long as the first, and more are a little better: with 2 the image is \
+        mirrored left to right as well, with 4 both ways, with 8 also turned.
+        """, valueName: "count"))
+  var count = PredictionViews.one
+  /// As `--views 8` was written before there were others.
+  @Flag(help: .hidden) var symmetries = false
+
+  var chosen: PredictionViews { symmetries ? .eight : count }
 }
 
 struct SegmentEvaluate: ParsableCommand {
@@ -82,8 +100,7 @@ struct SegmentEvaluate: ParsableCommand {
     parsing: .unconditional,
     help: ArgumentHelp("A label value that means unlabelled.", valueName: "value"))
   var ignore: Int?
-  @Flag(help: "Average over the eight turns and mirror images: slower, a little better.")
-  var symmetries = false
+  @OptionGroup var views: ViewOptions
   @OptionGroup var tiles: TileOptions
   @Option(
     help: ArgumentHelp("Write the figures of each image as CSV.", valueName: "file"),
@@ -100,7 +117,7 @@ struct SegmentEvaluate: ParsableCommand {
     guard (images == nil) == (model == nil) else {
       throw ValidationError("--model and --images belong together")
     }
-    if predictions != nil, symmetries { throw ValidationError("--symmetries is of --model") }
+    if predictions != nil, views.chosen != .one { throw ValidationError("--views is of --model") }
     _ = try namedClasses()
   }
 
@@ -129,8 +146,7 @@ struct SegmentEvaluate: ParsableCommand {
       result = try device.run(
         Job(
           folder: folder, classes: map, model: model,
-          settings: tiles.settings(
-            averagesSymmetries: symmetries)))
+          settings: tiles.settings(views.chosen)))
     } else {
       result = try score(folder, map)
     }

@@ -35,8 +35,7 @@ struct SegmentPredict: ParsableCommand {
   var uncertainty = false
   @Flag(help: "Write the image with the classes' outlines and colours over it.")
   var overlay = false
-  @Flag(help: "Average over the eight turns and mirror images: slower, a little better.")
-  var symmetries = false
+  @OptionGroup var views: ViewOptions
   @OptionGroup var tiles: TileOptions
   @OptionGroup var device: DeviceOptions
   @Option(
@@ -56,7 +55,7 @@ struct SegmentPredict: ParsableCommand {
     let failures = try device.run(
       Job(
         model: model, cases: cases, output: output,
-        settings: tiles.settings(averagesSymmetries: symmetries || uncertainty),
+        settings: tiles.settings(uncertainty ? .eight : views.chosen),
         wantsProbabilities: probabilities, wantsUncertainty: uncertainty, wantsOverlay: overlay))
     let done = cases.count - failures.count
     if done > 0 { try Console.result("Written: \(counted(done, "mask")) to \(output)") }

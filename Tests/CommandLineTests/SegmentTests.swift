@@ -42,6 +42,27 @@ private struct Cells: Sendable {
     #expect(again.status == 1 && again.errors.contains("already holds a run"))
   }
 
+  /// More views change the figures; the older spelling of eight is understood.
+  @Test func viewsAreAveraged() async throws {
+    let cells = try await Cells.shared.value
+    func figures(_ arguments: String...) async throws -> String {
+      let run = try await Tool.run(
+        [
+          "segment", "evaluate", "--model", cells.model, "--images", cells.images, "--labels",
+          cells.labels, "--device", "reference",
+        ] + arguments)
+      #expect(run.status == 0, "\(run.errors)")
+      return run.output
+    }
+    let (two, eight) = (try await figures("--views", "2"), try await figures("--views", "8"))
+    #expect(try await figures() != two && two != eight)
+    #expect(try await figures("--symmetries") == eight)
+    let wrong = try await Tool.onReference(
+      "segment", "predict", "--model", cells.model, "--images", cells.images, "--output",
+      cells.file("views"), "--views", "3")
+    #expect(wrong.status == 64 && wrong.errors.contains("--views"), "\(wrong.errors)")
+  }
+
   @Test func predictionWritesMasksWithTheLabelsValues() async throws {
     let cells = try await Cells.shared.value
     let output = cells.file("predicted")

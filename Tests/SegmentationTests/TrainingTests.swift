@@ -273,27 +273,36 @@ private func pretrained<B: Backend>(
     }
   }
 
-  @Test func symmetriesMakeThePredictionSymmetric() throws {
-    let backend = ReferenceBackend()
-    let model = try segmenter(steps: 3, on: backend)
-    let image = brightSpots(count: 1, width: 24, height: 32)[0].image
+  /// With two views an image mirrored left to right is segmented like the image, mirrored; with four
+  /// also top to bottom, with eight also transposed, and never without.
+  @Test(arguments: PredictionViews.allCases)
+  func viewsMakeThePredictionSymmetric(views: PredictionViews) throws {
+    let (width, height) = (24, 32)
+    let model = try segmenter(steps: 3, on: ReferenceBackend())
+    let image = brightSpots(count: 1, width: width, height: height)[0].image
     let predictor = try SegmentationPredictor(
-      model, settings: PredictionSettings(averagesSymmetries: true), on: backend)
+      model, settings: PredictionSettings(views: views), on: ReferenceBackend())
     let plain = try predictor.predict(image).probabilities
-    var mirrored = image
-    for y in 0..<32 {
-      for x in 0..<24 { mirrored.samples[y * 24 + x] = image.samples[y * 24 + 23 - x] }
-    }
-    let other = try predictor.predict(mirrored).probabilities
-    let simple = try SegmentationPredictor(model, on: backend).predict(image).probabilities
-    var largest: Float = 0
-    for y in 0..<32 {
-      for x in 0..<24 {
-        #expect(abs(plain[2 * (y * 24 + x)] - other[2 * (y * 24 + 23 - x)]) < 1e-5)
-        largest = max(largest, abs(plain[2 * (y * 24 + x)] - simple[2 * (y * 24 + x)]))
+    for (least, transposes, index) in [
+      (2, false, { y, x in y * width + width - 1 - x }),
+      (4, false, { y, x in (height - 1 - y) * width + x }),
+      (8, true, { y, x in x * height + y }),
+    ] as [(Int, Bool, (Int, Int) -> Int)] {
+      var moved = SampleImage(
+        width: transposes ? height : width, height: transposes ? width : height, channels: 1,
+        sampleType: image.sampleType, samples: image.samples)
+      for y in 0..<height {
+        for x in 0..<width { moved.samples[index(y, x)] = image.samples[y * width + x] }
       }
+      let other = try predictor.predict(moved).probabilities
+      var largest: Float = 0
+      for y in 0..<height {
+        for x in 0..<width {
+          largest = max(largest, abs(plain[2 * (y * width + x)] - other[2 * index(y, x)]))
+        }
+      }
+      #expect(views.rawValue >= least ? largest < 1e-5 : largest > 1e-4, "\(least): \(largest)")
     }
-    #expect(largest > 1e-4, "averaging changes something")
   }
 
   @Test func tilesFitTheMemory() throws {
