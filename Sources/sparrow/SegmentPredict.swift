@@ -30,7 +30,7 @@ struct SegmentPredict: ParsableCommand {
   @Flag(
     help: """
       Write how uncertain each pixel is, the entropy of the mean over the eight turns and mirror \
-      images, from 0 to 1.
+      images, from 0 to 1; implies --views 8.
       """)
   var uncertainty = false
   @Flag(help: "Write the image with the classes' outlines and colours over it.")
