@@ -58,6 +58,17 @@ package enum Code: Hashable, Sendable {
     }
   }
 
+  /// Those of `operations` that a trained code needs.
+  package var inferenceOperations: Set<String> {
+    switch self {
+    case .relu, .l1: []
+    case .topK: ["topK"]
+    case .batchTopK: ["jumpReLU", "matmul"]
+    case .jumpReLU: ["jumpReLU"]
+    case .hardConcrete: ["hardConcrete"]
+    }
+  }
+
   /// Whether a dense layer's own activation computes the code.
   package var isPlain: Bool { self == .relu || self == .l1 }
 

@@ -213,13 +213,32 @@ extension ConvolutionalConfiguration {
 }
 
 extension ConvolutionalConfiguration {
-  /// The operations that pretraining, training and prediction may call, by the names that the list
-  /// of cases has for them.
-  package var operations: Set<String> {
-    code.operations.union([
-      "fill", "adam", "convolution", "transposedConvolution", "convolutionGradient",
-      "channelSums", "batchNormalise", "batchNormaliseBackward", "maxPool", "maxPoolBackward",
-      "softmax", "segmentationLoss", "reconstructionLoss", "countNonzero",
-    ])
+  /// What a network is to do.
+  package enum Use: CaseIterable, Sendable {
+    /// Learning to reconstruct.
+    case pretraining
+    /// Learning to segment; labels images too, as prediction does.
+    case training
+    /// Codes, with the statistics of normalisation folded into the weights.
+    case encoding
+    /// Segmenting, folded likewise.
+    case prediction
+  }
+
+  /// The operations that a use may call, by the names that the list of cases has for them.
+  package func operations(for use: Use) -> Set<String> {
+    let inference: Set = ["fill", "convolution", "transposedConvolution", "maxPool"]
+    let learning: Set = [
+      "adam", "convolutionGradient", "channelSums", "batchNormalise",
+      "batchNormaliseBackward", "maxPoolBackward",
+    ]
+    let loss: Set<String>
+    switch use {
+    case .encoding: return code.inferenceOperations.union(inference)
+    case .prediction: return operations(for: .encoding).union(["softmax"])
+    case .training: loss = ["softmax", "segmentationLoss"]
+    case .pretraining: loss = ["reconstructionLoss", "countNonzero"]
+    }
+    return code.operations.union(inference).union(learning).union(loss)
   }
 }

@@ -183,4 +183,16 @@ extension TrainingConfiguration {
     if constrainsGradient { names.formUnion(["normaliseRows", "projectRows"]) }
     return names
   }
+
+  /// Those of `operations` that the evaluation of a trained network, and its codes, need.
+  package var evaluationOperations: Set<String> {
+    let isSparse = network.fasterArithmetic == .sparse
+    return operations.intersection(
+      network.code.inferenceOperations
+        .union(["fill", "gather", "reconstructionLoss", "countNonzero"])
+        .union(
+          isSparse
+            ? ["sparseTopK", "sparseScatter", "sparseDecode", "matmul B^T"]
+            : ["denseForward", "densePass", "matmul", "matmul B^T"]))
+  }
 }

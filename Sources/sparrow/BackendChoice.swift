@@ -11,11 +11,15 @@ protocol BackendTask {
   /// The operations that it may need, by the names that the list of cases has for them: what the
   /// self-test of a device is about. All when nil.
   var operations: Set<String>? { get }
+  /// Those of a training of the same model, `operations` among them: what a device was tested for
+  /// then needs no test of its own.
+  var trainingOperations: Set<String>? { get }
   func run<B: Backend>(on backend: B) throws -> Result
 }
 
 extension BackendTask {
   var operations: Set<String>? { nil }
+  var trainingOperations: Set<String>? { nil }
 }
 
 extension DeviceOptions {
@@ -24,8 +28,11 @@ extension DeviceOptions {
   /// - Parameters:
   ///   - tested: whether a device that fails its self-test is refused: `auto` then moves on.
   ///   - operations: what the self-test is about; everything when nil.
+  ///   - wider: more operations; where a self-test of them is remembered, there is no other.
   /// - Throws: `Problem` or `DeviceRefusal` where a device was named that cannot be used.
-  func choose(tested: Bool = true, for operations: Set<String>? = nil) throws -> Device? {
+  func choose(
+    tested: Bool = true, for operations: Set<String>? = nil, within wider: Set<String>? = nil
+  ) throws -> Device? {
     let request = try request()
     // The reference works where not even the loader does.
     if request.selector == .reference {
@@ -47,7 +54,8 @@ extension DeviceOptions {
         announce(selection, advises: devices.isEmpty)
         return nil
       }
-      guard tested, let obstacle = obstacle(of: devices[index], for: operations) else {
+      guard tested, let obstacle = obstacle(of: devices[index], for: operations, within: wider)
+      else {
         announce(selection)
         return devices[index]
       }
@@ -61,12 +69,16 @@ extension DeviceOptions {
 
   /// Why a self-test, now or remembered, forbids the device; nil where it does not, or where the
   /// device is forced.
-  private func obstacle(of device: Device, for operations: Set<String>?) -> String? {
+  private func obstacle(
+    of device: Device, for operations: Set<String>?, within wider: Set<String>?
+  ) -> String? {
     let extent = SelfTesting.Extent.start(of: operations)
     // What has passed, or failed, as a whole needs no test of a part.
-    let whole = SelfTestIdentity(device.properties)
-    let part = SelfTestIdentity(device.properties, cases: extent.cases)
-    let identity = SelfTesting.trial.remembered(whole) == nil ? part : whole
+    let identities = [nil, wider, operations].map {
+      SelfTestIdentity(device.properties, cases: SelfTesting.Extent.start(of: $0).cases)
+    }
+    let identity =
+      identities.first { SelfTesting.trial.remembered($0) != nil } ?? identities[2]
     guard isForced else {
       return SelfTesting.trial.verdict(on: device, identity) { device, _ in
         Console.note(
@@ -115,7 +127,7 @@ extension DeviceOptions {
 
   /// Runs the task on the chosen backend.
   func run<Task: BackendTask>(_ task: Task) throws -> Task.Result {
-    guard let device = try choose(for: task.operations) else {
+    guard let device = try choose(for: task.operations, within: task.trainingOperations) else {
       return try task.run(on: ReferenceBackend())
     }
     return try task.run(on: OpenCLBackend(device: device))

@@ -67,7 +67,7 @@ struct BenchSegment: ParsableCommand {
           samples: picture.image.samples.map { Float($0) / 255 }), labels: picture.indices)
     }
     let job = Job(training: try training(), images: images)
-    let chosen = try device.choose(for: job.training.network.operations)
+    let chosen = try device.choose(for: job.training.network.operations(for: .training))
     var operations: [OperationShare] = []
     var total: Double?
     let figures: Job.Figures

@@ -130,11 +130,7 @@ struct Devices: ParsableCommand {
       let verdict = SelfTesting.run(device, .full)
       (selfTest, selfTestPassed) = (verdict.summary, verdict.isPassed)
       let trial = SelfTesting.trial
-      // What was tested as a whole, or for the operations of the default network.
-      let usual = TrainingConfiguration(network: .collapsed(inputs: 784)).operations
-      let part = SelfTestIdentity(
-        device.properties, cases: SelfTesting.Extent.start(of: usual).cases)
-      let known = trial.remembered(identity) == nil && !retest ? part : identity
+      let known = retest ? identity : Self.remembered(of: device.properties, trial) ?? identity
       let remembered =
         retest
         ? trial.verdict(on: device, identity, anew: true) { device, _ in
@@ -145,6 +141,17 @@ struct Devices: ParsableCommand {
       let obstacle = remembered?.obstacle ?? verdict.obstacle
       refusal = obstacle.map { String($0.prefix { !$0.isNewline }) }
       usable = obstacle == nil
+    }
+
+    /// What was tested as a whole, or for training or using the default network; a failure first.
+    private static func remembered(
+      of device: DeviceDescription, _ trial: DeviceTrial
+    ) -> SelfTestIdentity? {
+      let usual = TrainingConfiguration(network: .collapsed(inputs: 784))
+      let known = [nil, usual.operations, usual.evaluationOperations].map {
+        SelfTestIdentity(device, cases: SelfTesting.Extent.start(of: $0).cases)
+      }.filter { trial.remembered($0) != nil }
+      return known.first { trial.remembered($0)?.isPassed == false } ?? known.first
     }
 
     private static func text(of verdict: SelfTestVerdict?, _ date: Date?) -> String {

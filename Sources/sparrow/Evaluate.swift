@@ -82,7 +82,8 @@ struct Evaluate: ParsableCommand {
     let file: ModelFile
     let images: ImageSet
 
-    var operations: Set<String>? { file.description.training.operations }
+    var operations: Set<String>? { file.description.training.evaluationOperations }
+    var trainingOperations: Set<String>? { file.description.training.operations }
 
     func run<B: Backend>(on backend: B) throws -> (EvaluationReport, String) {
       let evaluator = try Evaluator(
@@ -141,7 +142,8 @@ struct Encode: ParsableCommand {
     let images: ImageSet
     let output: String
 
-    var operations: Set<String>? { file.description.training.operations }
+    var operations: Set<String>? { file.description.training.evaluationOperations }
+    var trainingOperations: Set<String>? { file.description.training.operations }
 
     func run<B: Backend>(on backend: B) throws {
       let network = try file.network(on: backend)
@@ -202,7 +204,8 @@ struct Reconstruct: ParsableCommand {
     let images: ImageSet
     let output: String
 
-    var operations: Set<String>? { file.description.training.operations }
+    var operations: Set<String>? { file.description.training.evaluationOperations }
+    var trainingOperations: Set<String>? { file.description.training.operations }
 
     func run<B: Backend>(on backend: B) throws {
       let evaluator = try Evaluator(

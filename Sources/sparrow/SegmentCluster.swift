@@ -137,6 +137,10 @@ struct SegmentCluster: ParsableCommand {
     let k: Int
     let seed: UInt64
 
+    private var network: ConvolutionalConfiguration { model.description.training.network }
+    var operations: Set<String>? { network.operations(for: .encoding) }
+    var trainingOperations: Set<String>? { network.operations(for: .pretraining) }
+
     func run<B: Backend>(
       on backend: B
     ) throws -> (labels: [[UInt8]], inertia: Double, device: String) {

@@ -52,16 +52,17 @@ struct ViewOptions: ParsableArguments {
   @Option(
     name: .customLong("views"),
     help: ArgumentHelp(
-      "Average over so many of an image's turns and mirror images.",
+      "Average over so many of an image's turns and mirror images (default: 2).",
       discussion: """
         Each view takes as long as the first, and more are a little better: with 2 the image is \
         mirrored left to right as well, with 4 both ways, with 8 also turned.
         """, valueName: "count"))
-  var count = PredictionViews.one
+  var count: PredictionViews?
   /// As `--views 8` was written before there were others.
   @Flag(help: .hidden) var symmetries = false
 
-  var chosen: PredictionViews { symmetries ? .eight : count }
+  var isGiven: Bool { count != nil || symmetries }
+  var chosen: PredictionViews { symmetries ? .eight : count ?? .two }
 }
 
 struct SegmentEvaluate: ParsableCommand {
@@ -117,7 +118,7 @@ struct SegmentEvaluate: ParsableCommand {
     guard (images == nil) == (model == nil) else {
       throw ValidationError("--model and --images belong together")
     }
-    if predictions != nil, views.chosen != .one { throw ValidationError("--views is of --model") }
+    if predictions != nil, views.isGiven { throw ValidationError("--views is of --model") }
     _ = try namedClasses()
   }
 
@@ -207,7 +208,9 @@ struct SegmentEvaluate: ParsableCommand {
     let model: SegmenterModel
     let settings: PredictionSettings
 
-    var operations: Set<String>? { model.description.training.network.operations }
+    private var network: ConvolutionalConfiguration { model.description.training.network }
+    var operations: Set<String>? { network.operations(for: .prediction) }
+    var trainingOperations: Set<String>? { network.operations(for: .training) }
 
     func run<B: Backend>(on backend: B) throws -> SegmentEvaluate.Result {
       var result = SegmentEvaluate.Result(report: SegmentationReport(classes: classes.names))

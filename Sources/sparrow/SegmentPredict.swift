@@ -69,7 +69,9 @@ struct SegmentPredict: ParsableCommand {
     let settings: PredictionSettings
     let wantsProbabilities, wantsUncertainty, wantsOverlay: Bool
 
-    var operations: Set<String>? { model.description.training.network.operations }
+    private var network: ConvolutionalConfiguration { model.description.training.network }
+    var operations: Set<String>? { network.operations(for: .prediction) }
+    var trainingOperations: Set<String>? { network.operations(for: .training) }
 
     func run<B: Backend>(on backend: B) throws -> [FileError] {
       let predictor = try SegmentationPredictor(model, settings: settings, on: backend)

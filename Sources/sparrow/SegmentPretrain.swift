@@ -146,7 +146,9 @@ struct SegmentPretrain: ParsableCommand {
     var keeping: SegmentKeeping<PretrainingSettings>
     let images: [LabelledImage]
 
-    var operations: Set<String>? { keeping.settings.model.training.network.operations }
+    var operations: Set<String>? {
+      keeping.settings.model.training.network.operations(for: .pretraining)
+    }
 
     func run<B: Backend>(on backend: B) throws {
       let (description, folder) = (keeping.settings.model, keeping.folder)

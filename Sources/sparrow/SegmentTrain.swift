@@ -136,7 +136,9 @@ struct SegmentTrain: ParsableCommand {
     /// For the start of a run alone.
     let front: PretrainedModel?
 
-    var operations: Set<String>? { keeping.settings.model.training.network.operations }
+    var operations: Set<String>? {
+      keeping.settings.model.training.network.operations(for: .training)
+    }
 
     func run<B: Backend>(on backend: B) throws {
       let (description, folder) = (keeping.settings.model, keeping.folder)

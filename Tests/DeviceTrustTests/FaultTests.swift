@@ -287,6 +287,24 @@ struct SegmentationWork {
 
   private let plain: SampleImage
 
+  func pretrain(on backend: OpenCLBackend, code: Code) throws -> PretrainedModel {
+    let network = ConvolutionalConfiguration(
+      inputs: 1, baseChannels: 8, levels: 2, code: code, hasSkips: false, outputs: 1)
+    let model = try Pretrainer.train(
+      ConvolutionalTraining(
+        network: network, cropSize: 8, batchSize: 2, length: .steps(1), learningRate: 1e-2),
+      alpha: 1, corruption: Corruption(maskShare: 0.1, maskSize: 2, noise: 0.05), images: images,
+      normalisation: normalisation, verification: StepVerification<OpenCLBackend>?.none,
+      on: backend
+    ) { _ in }
+    _ = try Pretrainer.evaluate(model, images: images, on: backend)
+    return model
+  }
+
+  func encode(_ model: PretrainedModel, on backend: OpenCLBackend) throws {
+    _ = try CodeClustering(model, on: backend).codes(of: plain)
+  }
+
   func train(on backend: OpenCLBackend, code: Code = .topK(3)) throws -> SegmenterModel {
     let network = ConvolutionalConfiguration(
       inputs: 1, baseChannels: 8, levels: 2, code: code, hasSkips: true, outputs: 2)

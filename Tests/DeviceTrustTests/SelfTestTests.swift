@@ -71,19 +71,31 @@ import Verification
     guard let device = try TestDevice.find() else { return }
     let images = Glyphs.dataset(trainCount: 20, testCount: 4, seed: 1)
     for configuration in Self.configurations {
-      let operations = configuration.operations
       let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
       let trainer = try Trainer(
         configuration, images: images.train, normalisation: .unit, on: backend)
       try trainer.run { _ in }
-      let evaluator = try Evaluator(trainer.step.network, batchSize: 4)
+      try expect(configuration.operations, coverWhatWasUsedBy: backend, configuration.network)
+      let used = try OpenCLBackend(device: device, family: family, tuning: .rule)
+      let network = try Autoencoder(
+        configuration.network, parameters: trainer.step.parameters(), on: used)
+      let evaluator = try Evaluator(network, batchSize: 4)
       _ = try evaluator.evaluate(images.test, normalisation: .unit)
-      let tried = try OpenCLBackend(device: device, family: family, tuning: .rule)
-      for operation in OperationCases.start(of: operations) { _ = try operation.report(on: tried) }
-      let untried = backend.kernelNames.subtracting(tried.kernelNames)
-      #expect(untried.isEmpty, "\(configuration.network.code): \(untried.sorted())")
-      #expect(operations.isSubset(of: OperationCases.startLabels.map(\.key)))
+      try expect(
+        configuration.evaluationOperations, coverWhatWasUsedBy: used, configuration.network)
+      #expect(configuration.evaluationOperations.isSubset(of: configuration.operations))
     }
+  }
+
+  private func expect(
+    _ operations: Set<String>, coverWhatWasUsedBy backend: OpenCLBackend, _ subject: Any
+  ) throws {
+    let tried = try OpenCLBackend(
+      device: backend.device, family: backend.family, tuning: .rule)
+    for operation in OperationCases.start(of: operations) { _ = try operation.report(on: tried) }
+    let untried = backend.kernelNames.subtracting(tried.kernelNames)
+    #expect(untried.isEmpty, "\(subject): \(untried.sorted())")
+    #expect(operations.isSubset(of: OperationCases.startLabels.map(\.key)))
   }
 
   private static let configurations: [TrainingConfiguration] = {
@@ -131,16 +143,31 @@ import Verification
   ) throws {
     guard let device = try TestDevice.find() else { return }
     for code: Code in [.relu, .topK(4), .batchTopK(4), .jumpReLU, .hardConcrete, .l1] {
-      let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
+      func backend() throws -> OpenCLBackend {
+        try OpenCLBackend(device: device, family: family, tuning: .rule)
+      }
       let work = try SegmentationWork()
-      let model = try work.train(on: backend, code: code)
-      _ = try work.predict(model, on: backend)
-      let operations = model.description.training.network.operations
-      #expect(operations.isSubset(of: OperationCases.startLabels.map(\.key)))
-      let tried = try OpenCLBackend(device: device, family: family, tuning: .rule)
-      for operation in OperationCases.start(of: operations) { _ = try operation.report(on: tried) }
-      let untried = backend.kernelNames.subtracting(tried.kernelNames)
-      #expect(untried.isEmpty, "\(code): \(untried.sorted())")
+      let (pretraining, training) = (try backend(), try backend())
+      let (encoding, prediction) = (try backend(), try backend())
+      let front = try work.pretrain(on: pretraining, code: code)
+      let model = try work.train(on: training, code: code)
+      try work.encode(front, on: encoding)
+      _ = try work.predict(model, on: prediction)
+      let network = model.description.training.network
+      try expect(
+        network.operations(for: .pretraining), coverWhatWasUsedBy: pretraining, code)
+      try expect(network.operations(for: .training), coverWhatWasUsedBy: training, code)
+      try expect(network.operations(for: .encoding), coverWhatWasUsedBy: encoding, code)
+      try expect(network.operations(for: .prediction), coverWhatWasUsedBy: prediction, code)
+      // A device that was tested for a training needs no test for what the network is for.
+      func all(
+        of use: ConvolutionalConfiguration.Use,
+        areAmongThoseOf wider: ConvolutionalConfiguration.Use
+      ) -> Bool {
+        network.operations(for: use).isSubset(of: network.operations(for: wider))
+      }
+      #expect(all(of: .encoding, areAmongThoseOf: .pretraining))
+      #expect(all(of: .prediction, areAmongThoseOf: .training))
     }
   }
 
