@@ -214,7 +214,7 @@ extension ConvolutionalConfiguration {
 
 extension ConvolutionalConfiguration {
   /// What a network is to do.
-  package enum Use: CaseIterable, Sendable {
+  package enum Use: Sendable {
     /// Learning to reconstruct.
     case pretraining
     /// Learning to segment; labels images too, as prediction does.
