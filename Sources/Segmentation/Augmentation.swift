@@ -29,6 +29,11 @@ package struct Augmentation: Codable, Hashable, Sendable {
   package var blurShare: Float = 0
   /// The largest standard deviation of the blur, in pixels, at most 8.
   package var blur: Float = 0
+  /// The share of crops in which classes stand out less from each other.
+  package var fadingShare: Float = 0
+  /// The largest share of the differences between the classes' means that is taken away; see
+  /// `ClassFading`.
+  package var fading: Float = 0
 
   package init() {}
 
@@ -46,7 +51,8 @@ package struct Augmentation: Codable, Hashable, Sendable {
     return options
   }()
 
-  /// For few labelled images: also any angle and scale, elastic deformation, gamma and blur.
+  /// For few labelled images: also any angle and scale, elastic deformation, gamma, blur, and classes
+  /// that stand out less.
   package static let standard: Augmentation = {
     var options = light
     options.rotation = 45
@@ -60,6 +66,30 @@ package struct Augmentation: Codable, Hashable, Sendable {
     options.noise = 0.06
     options.blurShare = 0.2
     options.blur = 1
+    options.fadingShare = 0.5
+    options.fading = 0.8
     return options
   }()
+}
+
+extension Augmentation {
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    flips = try values.decode(Bool.self, forKey: .flips)
+    quarterTurns = try values.decode(Bool.self, forKey: .quarterTurns)
+    rotation = try values.decode(Float.self, forKey: .rotation)
+    scale = try values.decode(Float.self, forKey: .scale)
+    elasticShare = try values.decode(Float.self, forKey: .elasticShare)
+    elasticAmplitude = try values.decode(Float.self, forKey: .elasticAmplitude)
+    elasticSpacing = try values.decode(Float.self, forKey: .elasticSpacing)
+    brightness = try values.decode(Float.self, forKey: .brightness)
+    contrast = try values.decode(Float.self, forKey: .contrast)
+    gamma = try values.decode(Float.self, forKey: .gamma)
+    noise = try values.decode(Float.self, forKey: .noise)
+    blurShare = try values.decode(Float.self, forKey: .blurShare)
+    blur = try values.decode(Float.self, forKey: .blur)
+    // Earlier versions did not fade classes.
+    fadingShare = try values.decodeIfPresent(Float.self, forKey: .fadingShare) ?? 0
+    fading = try values.decodeIfPresent(Float.self, forKey: .fading) ?? 0
+  }
 }

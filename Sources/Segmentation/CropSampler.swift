@@ -97,7 +97,9 @@ package struct CropSampler: Sendable {
     let geometry = CropGeometry(
       size: size, originX: x, originY: y, options: augmentation, random: &random)
     let change = IntensityChange(options: augmentation, random: &random)
+    let fading = ClassFading(options: augmentation, random: &random)
     sample(source, geometry, into: target, labels: labels)
+    fading?.apply(to: target, labels: labels, size: size, channels: channels)
     change.apply(to: target, size: size, channels: channels, random: &random)
   }
 

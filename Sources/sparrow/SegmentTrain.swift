@@ -276,7 +276,12 @@ struct SegmentLossOptions: ParsableArguments {
   var dice = 1.0
   @Option(
     name: .customLong("augmentation"),
-    help: "Changes of crops: none, light (flips, turns, brightness) or standard (elastic, noise).")
+    help: ArgumentHelp(
+      "Changes of crops: none, light (flips, turns, brightness) or standard (elastic, noise).",
+      discussion: """
+        Standard also lets classes stand out less from each other in half of the crops, as they may \
+        in images that are not labelled.
+        """))
   var changes = Changes.standard
 
   func validate() throws {

@@ -67,6 +67,7 @@ struct AugmentationTests {
     options.gamma = 0
     options.noise = 0
     options.blur = 0
+    options.fading = 0
     options.elasticShare = 1
     let sampler = CropSampler(
       [waves(width: 150, height: 130)], size: 64, augmentation: options, seed: 1)
@@ -280,6 +281,99 @@ struct AugmentationTests {
     #expect((noise.max() ?? 0) > 0.08 && (noise.min() ?? 1) < 0.02)
   }
 
+  /// Halves of 0.2 and 0.8 in the first channel and of 0.5 and 0.1 in the second, each with the same
+  /// course of the light, and labels of the share `labelled` of all rows.
+  private func halves(labelled: Double = 1) -> LabelledImage {
+    let side = 64
+    var samples: [Float] = []
+    var labels: [UInt8] = []
+    for y in 0..<side {
+      for x in 0..<side {
+        let isRight = x >= side / 2
+        samples.append((isRight ? 0.8 : 0.2) + Float(y) / 1000)
+        samples.append(isRight ? 0.1 : 0.5)
+        labels.append(
+          Double(y) < labelled * Double(side) ? isRight ? 1 : 0 : SegmentationLoss.ignored)
+      }
+    }
+    return LabelledImage(
+      name: "halves",
+      image: SampleImage(
+        width: side, height: side, channels: 2, sampleType: .float32, samples: samples),
+      labels: labels)
+  }
+
+  /// In a crop that is the whole image, far from the edge between the classes: what is taken from
+  /// each class is a share of its difference from the mean, and the same share in both channels.
+  @Test func fadingTakesAShareOfTheDifferenceBetweenClasses() {
+    var options = Augmentation.none
+    options.fadingShare = 1
+    options.fading = 0.6
+    let source = halves()
+    let crops = CropSampler([source], size: 64, augmentation: options, seed: 9).batch(0, count: 60)
+    var shares: [Double] = []
+    for i in 0..<60 {
+      func taken(_ x: Int, _ y: Int, _ c: Int) -> Double {
+        let place = (y * 64 + x) * 2 + c
+        return Double(source.image.samples[place] - crops.images[i * 64 * 64 * 2 + place])
+      }
+      // The differences from the mean are 0.3 in the first channel, 0.2 in the second.
+      for x in [0, 20, 43, 63] {
+        let sign = x < 32 ? -1.0 : 1.0
+        let share = sign * taken(x, 11, 0) / 0.3
+        #expect(abs(share + sign * taken(x, 11, 1) / 0.2) < 1e-5)
+        #expect(abs(share - sign * taken(x, 50, 0) / 0.3) < 1e-5)
+        #expect((-1e-6...0.600001).contains(share))
+        shares.append(share)
+      }
+      // From the left to the right in a straight line.
+      let last = Array(shares.suffix(4))
+      let (leftSlope, rightSlope) = ((last[1] - last[0]) / 20, (last[3] - last[2]) / 20)
+      #expect(abs(leftSlope - rightSlope) < 1e-6)
+    }
+    #expect((shares.max() ?? 0) > 0.5 && (shares.min() ?? 1) < 0.1)
+    // Along the labels there is no step that the image does not have.
+    let row = (0..<64).map { (x: Int) -> Float in
+      let place = (11 * 64 + x) * 2
+      return source.image.samples[place] - crops.images[place]
+    }
+    let steps = zip(row, row.dropFirst()).map { abs($1 - $0) }
+    #expect((steps.max() ?? 1) < 0.6 * 0.6 * 0.3)
+  }
+
+  @Test func fadingComesInItsShareOfCropsAndNeedsLabels() {
+    var options = Augmentation.none
+    options.fadingShare = 0.3
+    options.fading = 0.5
+    func changed(_ source: LabelledImage) -> Int {
+      let crops = CropSampler([source], size: 64, augmentation: options, seed: 3)
+        .batch(0, count: 200)
+      let area = 64 * 64 * 2
+      return (0..<200).filter {
+        Array(crops.images[$0 * area..<($0 + 1) * area]) != source.image.samples
+      }.count
+    }
+    #expect((40...80).contains(changed(halves())))
+    #expect((40...80).contains(changed(halves(labelled: 0.6))))
+    #expect(changed(halves(labelled: 0.4)) == 0)
+    let bare = LabelledImage(name: "bare", image: halves().image, labels: nil)
+    #expect(changed(bare) == 0)
+  }
+
+  /// Where it is left out nothing is drawn for it, so that other changes are what they were.
+  @Test func fadingThatIsLeftOutDrawsNothing() {
+    var options = Augmentation.light
+    let source = chart(width: 40, height: 40)
+    func images() -> [Float] {
+      CropSampler([source], size: 32, augmentation: options, seed: 7).batch(0, count: 8).images
+    }
+    let before = images()
+    options.fadingShare = 1
+    #expect(images() == before)
+    options.fading = 0.5
+    #expect(images() != before)
+  }
+
   @Test func scribblesAreInTheMiddleOfCrops() {
     var labels = [UInt8](repeating: SegmentationLoss.ignored, count: 300 * 200)
     labels[150 * 300 + 250] = 1
@@ -303,6 +397,15 @@ struct AugmentationTests {
   @Test func optionsAreStored() throws {
     let data = try JSONEncoder().encode(Augmentation.standard)
     #expect(try JSONDecoder().decode(Augmentation.self, from: data) == .standard)
+    // What an earlier version wrote knows of no fading.
+    var text = String(decoding: data, as: UTF8.self)
+    for name in ["fadingShare", "fading"] {
+      text.replace(try Regex("\"\(name)\":[0-9.e+-]+,?"), with: "")
+    }
+    text.replace(",}", with: "}")
+    let earlier = try JSONDecoder().decode(Augmentation.self, from: Data(text.utf8))
+    #expect(earlier.fading == 0 && earlier.fadingShare == 0)
+    #expect(earlier.elasticAmplitude == Augmentation.standard.elasticAmplitude)
   }
 
   @Test func corruptionHidesTheShareOfSquares() {
