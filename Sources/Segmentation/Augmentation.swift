@@ -51,8 +51,7 @@ package struct Augmentation: Codable, Hashable, Sendable {
     return options
   }()
 
-  /// For few labelled images: also any angle and scale, elastic deformation, gamma, blur, and classes
-  /// that stand out less.
+  /// For few labelled images: also any angle and scale, elastic deformation, gamma and blur.
   package static let standard: Augmentation = {
     var options = light
     options.rotation = 45
@@ -66,10 +65,16 @@ package struct Augmentation: Codable, Hashable, Sendable {
     options.noise = 0.06
     options.blurShare = 0.2
     options.blur = 1
-    options.fadingShare = 0.5
-    options.fading = 0.8
     return options
   }()
+
+  /// With classes that stand out less in half of the crops, by up to this share.
+  package func fadingClasses(by share: Float) -> Augmentation {
+    var options = self
+    options.fading = share
+    options.fadingShare = share > 0 ? 0.5 : 0
+    return options
+  }
 }
 
 extension Augmentation {

@@ -63,7 +63,7 @@ struct SegmentCompare: ParsableCommand {
       configuration: try training.configuration(shape, images: images),
       settings: SegmenterTraining(
         loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
-        augmentation: loss.augmentation, freezesFrontEnd: false, frontEnd: .scratch),
+        augmentation: loss.augmentation(others: false), freezesFrontEnd: false, frontEnd: .scratch),
       images: images, normalisation: normalisation, classes: classes, front: front, folds: folds)
     let (comparison, name) = try device.run(job)
     try json.isOn

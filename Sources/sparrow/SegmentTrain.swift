@@ -74,7 +74,7 @@ struct SegmentTrain: ParsableCommand {
     let configuration = try training.configuration(shape, images: images)
     let settings = SegmenterTraining(
       loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
-      augmentation: loss.augmentation, freezesFrontEnd: frozen,
+      augmentation: loss.augmentation(others: unlabelled.folder != nil), freezesFrontEnd: frozen,
       frontEnd: front == nil ? .scratch : .pretrained, selfTraining: unlabelled.settings)
     let others = try unlabelled.folder.map { try UnlabelledOptions.load($0, normalisation) }
     let names = classes.names.joined(separator: ", ")
@@ -276,28 +276,40 @@ struct SegmentLossOptions: ParsableArguments {
   var dice = 1.0
   @Option(
     name: .customLong("augmentation"),
-    help: ArgumentHelp(
-      "Changes of crops: none, light (flips, turns, brightness) or standard (elastic, noise).",
-      discussion: """
-        Standard also lets classes stand out less from each other in half of the crops, as they may \
-        in images that are not labelled.
-        """))
+    help: "Changes of crops: none, light (flips, turns, brightness) or standard (elastic, noise).")
   var changes = Changes.standard
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "How much less classes stand out from each other in half of the crops, up to 1.",
+      discussion: """
+        Their means come nearer to each other by a share between 0 and this. It helps where classes \
+        stand out less in other images than in the labelled ones, and costs where they do not \
+        (default: 0.8 with --unlabelled and standard changes, else 0).
+        """, valueName: "share"))
+  var fading: Double?
 
   func validate() throws {
     if !(dice >= 0 && dice.isFinite) {
       throw ValidationError("--dice must not be negative, and is \(dice)")
     }
+    if let fading, !(0...1).contains(fading) {
+      throw ValidationError("--fading \(fading) is not within 0 and 1")
+    }
   }
 
   var loss: SegmentationLoss { SegmentationLoss(diceWeight: Float(dice)) }
 
-  var augmentation: Augmentation {
-    switch changes {
-    case .none: .none
-    case .light: .light
-    case .standard: .standard
-    }
+  /// - Parameter others: whether images without labels are learned from.
+  func augmentation(others: Bool) -> Augmentation {
+    let augmentation: Augmentation =
+      switch changes {
+      case .none: .none
+      case .light: .light
+      case .standard: .standard
+      }
+    let standard = others && changes == .standard ? 0.8 : 0
+    return augmentation.fadingClasses(by: Float(fading ?? standard))
   }
 
   /// Of each class 1, or proportional to the square root of how rare it is, 1 on average over pixels.

@@ -65,6 +65,39 @@ private struct Cells: Sendable {
     #expect(wrong.status == 64 && wrong.errors.contains("--views"), "\(wrong.errors)")
   }
 
+  @Test func classesFadeWhereOtherImagesAreLearnedFrom() async throws {
+    let cells = try await Cells.shared.value
+    func losses(_ arguments: String...) async throws -> [Substring] {
+      let output = cells.file("faded\(UUID())")
+      let run = try await Tool.run(
+        [
+          "segment", "train", "--images", cells.images, "--labels", cells.labels, "--output",
+          output, "--preset", "small", "--crop", "32", "--steps", "10", "--device", "reference",
+        ] + arguments)
+      try #require(run.status == 0, "\(run.errors)")
+      return try text(of: output + "/metrics.csv").split(separator: "\n").flatMap {
+        $0.split(separator: ",").dropLast()
+      }
+    }
+    let plain = try await losses()
+    #expect(try await losses("--fading=0") == plain)
+    let faded = try await losses("--fading=0.8")
+    #expect(faded != plain)
+    // The images are those that are labelled, so that nothing else is learned from them.
+    let unlabelled = "--unlabelled=\(cells.images)"
+    #expect(try await losses(unlabelled, "--fading=0.8") == faded)
+    #expect(try await losses(unlabelled) == faded)
+    #expect(
+      try await losses(unlabelled, "--augmentation=light")
+        == losses("--augmentation=light"))
+    let wrong = try await Tool.onReference(
+      "segment", "train", "--images", cells.images, "--labels", cells.labels, "--output",
+      cells.file("wrong"), "--fading", "1.5")
+    #expect(
+      wrong.status == 64 && wrong.errors.contains("--fading 1.5 is not within 0 and 1"),
+      "\(wrong.errors)")
+  }
+
   @Test func predictionWritesMasksWithTheLabelsValues() async throws {
     let cells = try await Cells.shared.value
     let output = cells.file("predicted")
