@@ -263,7 +263,7 @@ struct LabelledOptions: ParsableArguments {
 /// What the training of a segmenter minimises, and how crops are changed.
 struct SegmentLossOptions: ParsableArguments {
   enum Weights: String, CaseIterable, ExpressibleByArgument { case none, balanced }
-  enum Changes: String, CaseIterable, ExpressibleByArgument { case none, light, standard }
+  enum Changes: String, CaseIterable, ExpressibleByArgument { case none, light, sharp, standard }
 
   @Option(
     help: ArgumentHelp(
@@ -276,7 +276,14 @@ struct SegmentLossOptions: ParsableArguments {
   var dice = 1.0
   @Option(
     name: .customLong("augmentation"),
-    help: "Changes of crops: none, light (flips, turns, brightness) or standard (elastic, noise).")
+    help: ArgumentHelp(
+      """
+      Changes of crops: none, light (flips, turns, brightness), standard (any angle and scale, \
+      elastic, gamma, noise, blur) or sharp.
+      """,
+      discussion: """
+        Sharp is standard without gamma and blur, for outlines that lie at a share of the brightness.
+        """))
   var changes = Changes.standard
   @Option(
     parsing: .unconditional,
@@ -285,7 +292,7 @@ struct SegmentLossOptions: ParsableArguments {
       discussion: """
         Their means come nearer to each other by a share between 0 and this. It helps where classes \
         stand out less in other images than in the labelled ones, and costs where they do not \
-        (default: 0.8 with --unlabelled and standard changes, else 0).
+        (default: 0.8 with --unlabelled and standard or sharp changes, else 0).
         """, valueName: "share"))
   var fading: Double?
 
@@ -306,9 +313,10 @@ struct SegmentLossOptions: ParsableArguments {
       switch changes {
       case .none: .none
       case .light: .light
+      case .sharp: .sharp
       case .standard: .standard
       }
-    let standard = others && changes == .standard ? 0.8 : 0
+    let standard = others && (changes == .standard || changes == .sharp) ? 0.8 : 0
     return augmentation.fadingClasses(by: Float(fading ?? standard))
   }
 

@@ -393,6 +393,59 @@ struct AugmentationTests {
     #expect(counts[1] > 30 && counts[0] > 30)
   }
 
+  /// The outline of a disc, halfway between the brightness within and without, stays halfway: changes
+  /// of the light are straight lines, so that they do not move it, nor does a blur.
+  @Test func sharpChangesKeepOutlinesHalfway() {
+    #expect(Augmentation.sharp.gamma == 0 && Augmentation.sharp.blur == 0)
+    let side = 128
+    var samples: [Float] = []
+    var labels: [UInt8] = []
+    for y in 0..<side {
+      for x in 0..<side {
+        let (dx, dy) = (Float(x) - 63.5, Float(y) - 63.5)
+        let depth = 40 - (dx * dx + dy * dy).squareRoot()
+        samples.append(0.2 + 0.6 * min(1, max(0, 0.5 + depth / 8)))
+        labels.append(depth > 0 ? 1 : 0)
+      }
+    }
+    let disc = LabelledImage(
+      name: "disc",
+      image: SampleImage(
+        width: side, height: side, channels: 1, sampleType: .float32, samples: samples),
+      labels: labels)
+    /// How far from the middle of the brightness labels' outlines are on average, as a share, in the
+    /// crop where they are farthest.
+    func shift(_ options: Augmentation) -> Float {
+      var options = options
+      options.noise = 0
+      let batch = CropSampler([disc], size: side, augmentation: options, seed: 4)
+        .batch(0, count: 12)
+      var largest: Float = 0
+      for i in 0..<12 {
+        let area = side * side
+        let crop = Array(batch.images[i * area..<(i + 1) * area])
+        guard let low = crop.min(), let high = crop.max() else { continue }
+        var (sum, count) = (Float(0), Float(0))
+        for y in 0..<side {
+          for x in 1..<side {
+            let place = y * side + x
+            guard batch.labels[i * area + place] != batch.labels[i * area + place - 1] else {
+              continue
+            }
+            let middle = (crop[place] + crop[place - 1]) / 2
+            sum += (middle - low) / (high - low) - 0.5
+            count += 1
+          }
+        }
+        largest = max(largest, abs(sum / count))
+      }
+      return largest
+    }
+    let (sharp, standard) = (shift(.sharp), shift(.standard))
+    #expect(sharp < 0.01, "\(sharp)")
+    #expect(standard > 0.03, "\(standard)")
+  }
+
   @Test func optionsAreStored() throws {
     let faded = Augmentation.standard.fadingClasses(by: 0.8)
     let data = try JSONEncoder().encode(faded)
