@@ -111,7 +111,9 @@ package enum SegmenterTrainer {
         }
         try task.change(
           to: AugmentedCrops(
-            taught, size: training.cropSize, augmentation: settings.augmentation,
+            taught, size: training.cropSize,
+            augmentation: selfTraining.keepsFading
+              ? settings.augmentation : settings.augmentation.fadingClasses(by: 0),
             seed: training.seed),
           classWeights: selfTraining.keepsClassWeights
             ? settings.classWeights : settings.classWeights.map { _ in 1 })

@@ -12,7 +12,8 @@ import RandomNumbers
 /// classes with larger weights grow. From there on the rate starts over, and crops come from both
 /// kinds of images, changed by the same augmentation, so that the network has to say at once of a
 /// changed image what it said of the plain one after all those views. Classes then weigh the same:
-/// the teacher's labels lean to rare classes as the weights made it, and would lean twice.
+/// the teacher's labels lean to rare classes as the weights made it, and would lean twice. Nor do
+/// classes fade any more: the images show by themselves how much they stand out.
 package struct SelfTraining: Codable, Hashable, Sendable {
   /// The share of the run after which the images are labelled.
   package var start: Double
@@ -24,12 +25,15 @@ package struct SelfTraining: Codable, Hashable, Sendable {
   package var scales: [Double]
   /// Whether the weights of the classes still hold once the images are labelled.
   package var keepsClassWeights: Bool
+  /// Whether classes still fade then, where the augmentation says so.
+  package var keepsFading: Bool
 
   package init(
     start: Double = 0.4, confidence: Float = 0, labelledShare: Double = 0.2,
-    scales: [Double] = [0.8], keepsClassWeights: Bool = false
+    scales: [Double] = [0.8], keepsClassWeights: Bool = false, keepsFading: Bool = false
   ) {
     self.keepsClassWeights = keepsClassWeights
+    self.keepsFading = keepsFading
     self.start = start
     self.confidence = confidence
     self.labelledShare = labelledShare
@@ -45,6 +49,8 @@ package struct SelfTraining: Codable, Hashable, Sendable {
     scales = try values.decodeIfPresent([Double].self, forKey: .scales) ?? []
     // And kept the weights.
     keepsClassWeights = try values.decodeIfPresent(Bool.self, forKey: .keepsClassWeights) ?? true
+    // And changed all crops alike.
+    keepsFading = try values.decodeIfPresent(Bool.self, forKey: .keepsFading) ?? true
   }
 
   /// What is wrong with it, in one line.

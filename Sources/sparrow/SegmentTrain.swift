@@ -291,7 +291,8 @@ struct SegmentLossOptions: ParsableArguments {
       "How much less classes stand out from each other in half of the crops, up to 1.",
       discussion: """
         Their means come nearer to each other by a share between 0 and this. It helps where classes \
-        stand out less in other images than in the labelled ones, and costs where they do not \
+        stand out less in other images than in the labelled ones, and costs where they do not; \
+        once images without labels are labelled, classes fade no more \
         (default: 0.8 with --unlabelled and standard or sharp changes, else 0).
         """, valueName: "share"))
   var fading: Double?

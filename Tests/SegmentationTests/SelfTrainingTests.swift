@@ -83,14 +83,15 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     #expect(training.rate(at: 0, restart: 0.05) == 1)
   }
 
-  /// Descriptions of earlier versions have no scales, and kept the weights.
+  /// Descriptions of earlier versions have no scales, and kept the weights and all changes of crops.
   @Test func earlierSettingsAreRead() throws {
     let text = #"{"start":0.4,"confidence":0.5,"labelledShare":0.25}"#
     let settings = try JSONDecoder().decode(SelfTraining.self, from: Data(text.utf8))
     #expect(
       settings
         == SelfTraining(
-          confidence: 0.5, labelledShare: 0.25, scales: [], keepsClassWeights: true))
+          confidence: 0.5, labelledShare: 0.25, scales: [], keepsClassWeights: true,
+          keepsFading: true))
     let again = try JSONDecoder().decode(
       SelfTraining.self, from: JSONEncoder().encode(SelfTraining()))
     #expect(again == SelfTraining())
@@ -107,7 +108,8 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
 
   /// The cross-entropy in each of ten steps on one labelled image and others without labels.
   private func losses(
-    _ selfTraining: SelfTraining?, _ unlabelled: [LabelledImage], classWeights: [Float] = [1, 1]
+    _ selfTraining: SelfTraining?, _ unlabelled: [LabelledImage], classWeights: [Float] = [1, 1],
+    augmentation: Augmentation = .none
   ) throws -> [Float] {
     let image = halves("a", seed: 1, labelled: true)
     var counter = PercentileCounter(like: image.image)
@@ -122,7 +124,7 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
           inputs: 1, baseChannels: 4, levels: 2, code: .relu, hasSkips: true, outputs: 2),
         cropSize: 16, batchSize: 2, length: .steps(10), learningRate: 1e-2, seed: 1),
       SegmenterTraining(
-        loss: SegmentationLoss(), classWeights: classWeights, augmentation: .none,
+        loss: SegmentationLoss(), classWeights: classWeights, augmentation: augmentation,
         freezesFrontEnd: false, frontEnd: .scratch, selfTraining: selfTraining),
       images: [labelled], unlabelled: unlabelled, normalisation: normalisation,
       classes: try ClassMap(parsing: "left=0,right=1"), pretrained: nil,
@@ -163,5 +165,25 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     #expect(kept.prefix(4) == dropped.prefix(4))
     #expect(zip(kept, dropped).dropFirst(4).allSatisfy { $0 != $1 })
     #expect(try taught(keeping: true, [1, 1]) == taught(keeping: false, [1, 1]))
+  }
+
+  /// From the labelling on, classes fade only where that is kept.
+  @Test func classesFadeUntilTheOthersAreLabelled() throws {
+    let others = (2..<5).map { halves("b\($0)", seed: $0, labelled: false) }
+    func taught(keeping: Bool, fading: Float) throws -> [Float] {
+      var augmentation = Augmentation.none
+      augmentation.fading = fading
+      augmentation.fadingShare = 1
+      return try losses(
+        SelfTraining(start: 0.4, keepsFading: keeping), others, augmentation: augmentation)
+    }
+    let (kept, dropped) = (
+      try taught(keeping: true, fading: 0.8), try taught(keeping: false, fading: 0.8)
+    )
+    #expect(kept.prefix(4) == dropped.prefix(4))
+    #expect(zip(kept, dropped).dropFirst(4).contains { $0 != $1 })
+    let plain = try taught(keeping: true, fading: 0)
+    #expect(plain.prefix(4) != dropped.prefix(4))
+    #expect(try plain == taught(keeping: false, fading: 0))
   }
 }
