@@ -29,11 +29,19 @@ package struct Augmentation: Codable, Hashable, Sendable {
   package var blurShare: Float = 0
   /// The largest standard deviation of the blur, in pixels, at most 8.
   package var blur: Float = 0
-  /// The share of crops in which classes stand out less from each other.
-  package var fadingShare: Float = 0
-  /// The largest share of the differences between the classes' means that is taken away; see
-  /// `ClassFading`.
-  package var fading: Float = 0
+  /// How classes stand out less from each other; nil, as in what earlier versions wrote, where they
+  /// do not.
+  package var classFading: Fading?
+
+  /// See `ClassFading`.
+  package struct Fading: Codable, Hashable, Sendable {
+    /// The share of crops.
+    package var share: Float
+    /// The largest share of the differences between the classes' means that is taken away.
+    package var limit: Float
+
+    package init(share: Float, limit: Float) { (self.share, self.limit) = (share, limit) }
+  }
 
   package init() {}
 
@@ -81,30 +89,7 @@ package struct Augmentation: Codable, Hashable, Sendable {
   /// With classes that stand out less in half of the crops, by up to this share.
   package func fadingClasses(by share: Float) -> Augmentation {
     var options = self
-    options.fading = share
-    options.fadingShare = share > 0 ? 0.5 : 0
+    options.classFading = share > 0 ? Fading(share: 0.5, limit: share) : nil
     return options
-  }
-}
-
-extension Augmentation {
-  package init(from decoder: any Decoder) throws {
-    let values = try decoder.container(keyedBy: CodingKeys.self)
-    flips = try values.decode(Bool.self, forKey: .flips)
-    quarterTurns = try values.decode(Bool.self, forKey: .quarterTurns)
-    rotation = try values.decode(Float.self, forKey: .rotation)
-    scale = try values.decode(Float.self, forKey: .scale)
-    elasticShare = try values.decode(Float.self, forKey: .elasticShare)
-    elasticAmplitude = try values.decode(Float.self, forKey: .elasticAmplitude)
-    elasticSpacing = try values.decode(Float.self, forKey: .elasticSpacing)
-    brightness = try values.decode(Float.self, forKey: .brightness)
-    contrast = try values.decode(Float.self, forKey: .contrast)
-    gamma = try values.decode(Float.self, forKey: .gamma)
-    noise = try values.decode(Float.self, forKey: .noise)
-    blurShare = try values.decode(Float.self, forKey: .blurShare)
-    blur = try values.decode(Float.self, forKey: .blur)
-    // Earlier versions did not fade classes.
-    fadingShare = try values.decodeIfPresent(Float.self, forKey: .fadingShare) ?? 0
-    fading = try values.decodeIfPresent(Float.self, forKey: .fading) ?? 0
   }
 }

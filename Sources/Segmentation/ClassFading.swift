@@ -15,14 +15,12 @@ struct ClassFading {
   /// a at the left edge and at the right one.
   let left, right: Float
 
-  init(left: Float, right: Float) { (self.left, self.right) = (left, right) }
-
   /// Draws the options' change; nil where this crop has none. Where they leave it out, nothing is
   /// drawn.
   init?(options: Augmentation, random: inout SplitMix64) {
-    guard options.fading > 0, random.nextUniform() < options.fadingShare else { return nil }
-    left = random.nextUniform(0, options.fading)
-    right = random.nextUniform(0, options.fading)
+    guard let fading = options.classFading, random.nextUniform() < fading.share else { return nil }
+    left = random.nextUniform(0, fading.limit)
+    right = random.nextUniform(0, fading.limit)
   }
 
   /// Changes a square crop of `size * size * channels` samples. One of which less than half is

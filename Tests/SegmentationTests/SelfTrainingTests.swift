@@ -172,8 +172,7 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     let others = (2..<5).map { halves("b\($0)", seed: $0, labelled: false) }
     func taught(keeping: Bool, fading: Float) throws -> [Float] {
       var augmentation = Augmentation.none
-      augmentation.fading = fading
-      augmentation.fadingShare = 1
+      if fading > 0 { augmentation.classFading = .init(share: 1, limit: fading) }
       return try losses(
         SelfTraining(start: 0.4, keepsFading: keeping), others, augmentation: augmentation)
     }
