@@ -14,8 +14,8 @@ package protocol FeatureOperations: BackendMemory {
   /// The variance's error is relative to the variance even where the mean is much larger than the
   /// deviation.
   ///
-  /// Shapes: x, y `[N, H, W, C]`, y may not be x; all statistics and parameters `[C]`. The running
-  /// ones are updated in place. f is identity or ReLU.
+  /// Shapes: x, y `[N, H, W, C]`, y may be x where no way back is wanted; all statistics and
+  /// parameters `[C]`. The running ones are updated in place. f is identity or ReLU.
   func batchNormalise(
     _ x: FeatureMap<Storage>, _ parameters: BatchNormalisation<Storage>, activation: Activation,
     epsilon: Float, momentum: Float, into y: FeatureMap<Storage>) throws

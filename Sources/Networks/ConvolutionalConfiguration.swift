@@ -223,6 +223,8 @@ extension ConvolutionalConfiguration {
     case encoding
     /// Segmenting, folded likewise.
     case prediction
+    /// The same with statistics that come near to each image's own.
+    case adaptedPrediction
   }
 
   /// The operations that a use may call, by the names that the list of cases has for them.
@@ -236,6 +238,8 @@ extension ConvolutionalConfiguration {
     switch use {
     case .encoding: return code.inferenceOperations.union(inference)
     case .prediction: return operations(for: .encoding).union(["softmax"])
+    case .adaptedPrediction:
+      return operations(for: .prediction).union(["batchNormalise"])
     case .training: loss = ["softmax", "segmentationLoss"]
     case .pretraining: loss = ["reconstructionLoss", "countNonzero"]
     }

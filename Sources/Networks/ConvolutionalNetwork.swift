@@ -48,9 +48,8 @@ package final class ConvolutionalNetwork<B: Backend> {
         configuration, parameters: parameters, statistics: statistics, on: backend) : nil
   }
 
-  /// What the normalisations add to a variance, and how much of a batch's statistics they take in.
+  /// What the normalisations add to a variance.
   package static var epsilon: Float { 1e-5 }
-  package static var momentum: Float { 0.1 }
 
   private func slot(_ name: String) -> ParameterSlot {
     guard let slot = slots[name] else { preconditionFailure("no parameter \(name)") }
@@ -63,19 +62,25 @@ package final class ConvolutionalNetwork<B: Backend> {
   // MARK: Forward
 
   /// Fills `workspace.output` from `workspace.input`, the normalisations by the batch's statistics.
-  package func forward(_ workspace: Workspace, step: CodeStep<B>) throws {
+  ///
+  /// - Parameters:
+  ///   - momentum: how much of the batch's statistics the running ones take in.
+  ///   - step: what the code needs in training; used as it would be in a prediction when nil.
+  package func forward(
+    _ workspace: Workspace, momentum: Float = 0.1, step: CodeStep<B>?
+  ) throws {
     if let frontEnd {
       try frontEnd.encode(workspace)
     } else {
-      try encode(workspace, step: step)
+      try encode(workspace, momentum: momentum, step: step)
     }
     var below = workspace.codeMap
     for level in workspace.levels.indices.reversed() {
       let memory = workspace.levels[level]
       try enlarge(below, to: level, memory)
       let units = configuration.decoderUnits(level)
-      try apply(units[0], to: memory.joined, memory.decoder[0])
-      try apply(units[1], to: memory.decoder[0].output, memory.decoder[1])
+      try apply(units[0], to: memory.joined, memory.decoder[0], momentum: momentum)
+      try apply(units[1], to: memory.decoder[0].output, memory.decoder[1], momentum: momentum)
       below = memory.decoder[1].output
     }
     try backend.convolution(
@@ -83,18 +88,22 @@ package final class ConvolutionalNetwork<B: Backend> {
       geometry: .same(1), into: workspace.output)
   }
 
-  private func encode(_ workspace: Workspace, step: CodeStep<B>) throws {
+  private func encode(
+    _ workspace: Workspace, momentum: Float, step: CodeStep<B>?
+  ) throws {
     for (level, memory) in workspace.levels.enumerated() {
       let units = configuration.encoderUnits(level)
-      try apply(units[0], to: workspace.inputs[level], memory.encoder[0])
-      try apply(units[1], to: memory.encoder[0].output, memory.encoder[1])
+      try apply(units[0], to: workspace.inputs[level], memory.encoder[0], momentum: momentum)
+      try apply(units[1], to: memory.encoder[0].output, memory.encoder[1], momentum: momentum)
       try backend.maxPool(memory.encoder[1].output, size: 2, into: workspace.inputs[level + 1])
     }
     let units = configuration.encoderUnits(configuration.levels - 1)
-    try apply(units[0], to: workspace.inputs[configuration.levels - 1], workspace.lowest)
+    try apply(
+      units[0], to: workspace.inputs[configuration.levels - 1], workspace.lowest,
+      momentum: momentum)
     try apply(
       units[1], to: workspace.lowest.output, workspace.codeUnit,
-      activation: configuration.code.isPlain ? .relu : .identity)
+      activation: configuration.code.isPlain ? .relu : .identity, momentum: momentum)
     try code.apply(
       workspace.preactivations, into: workspace.code, gateL0: workspace.gateL0, step: step,
       on: backend)
@@ -126,15 +135,15 @@ package final class ConvolutionalNetwork<B: Backend> {
 
   private func apply(
     _ unit: ConvolutionalConfiguration.Unit, to x: Map, _ memory: Workspace.UnitMemory,
-    activation: Activation = .relu
+    activation: Activation = .relu, momentum: Float
   ) throws {
-    guard let raw = memory.raw else { preconditionFailure("a workspace for use cannot train") }
+    guard let raw = memory.raw else { preconditionFailure("a workspace for use measures nothing") }
     try backend.convolution(
       x, weight: value("\(unit.name).weight"), bias: nil, activation: .identity,
       geometry: .same(3), into: raw)
     try backend.batchNormalise(
       raw, normalisation(unit), activation: activation, epsilon: Self.epsilon,
-      momentum: Self.momentum, into: memory.output)
+      momentum: momentum, into: memory.output)
   }
 
   // MARK: Backward

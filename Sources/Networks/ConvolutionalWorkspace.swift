@@ -5,8 +5,8 @@ import Compute
 package struct ConvolutionalWorkspace<B: Backend> {
   package typealias Map = FeatureMap<B.Storage>
 
-  /// A unit's memory: what the convolution makes, where it is kept for the way back, and what the
-  /// activation makes of it.
+  /// A unit's memory: what the convolution makes, where a normalisation is to come, and what the
+  /// activation makes of it, in the same place where there is no way back.
   struct UnitMemory {
     let raw: Map?
     let output: Map
@@ -49,7 +49,13 @@ package struct ConvolutionalWorkspace<B: Backend> {
   package let outputGradient: B.Floats?
   let codeGradient: Map?
 
-  package enum Purpose: Sendable { case training, use }
+  package enum Purpose: Sendable {
+    case training
+    /// Normalised by the statistics of what is in it, as in training, but with no way back.
+    case measuring
+    /// With the normalisations folded into the convolutions.
+    case use
+  }
 
   /// - Parameter memory: `ConvolutionalMemory.elementCount` elements or more to be laid out anew, so that tiles of
   ///   several sizes share them; allocated when nil.
@@ -72,8 +78,9 @@ package struct ConvolutionalWorkspace<B: Backend> {
       Map(try allocate([batch, height >> level, width >> level, channels]))
     }
     func unit(_ channels: Int, _ level: Int, output: Map? = nil) throws -> UnitMemory {
-      UnitMemory(
-        raw: trains ? try map(channels, level) : nil, output: try output ?? map(channels, level))
+      let raw = trains ? try map(channels, level) : nil
+      let output = try output ?? map(channels, level)
+      return UnitMemory(raw: purpose == .measuring ? output : raw, output: output)
     }
     let bottom = configuration.levels - 1
     let input = try map(configuration.inputs, 0)
@@ -132,7 +139,7 @@ package enum ConvolutionalMemory {
   /// Tensors start at multiples of 64 bytes.
   static func aligned(_ count: Int) -> Int { (count + 15) / 16 * 16 }
 
-  /// How many elements of memory a workspace for use takes.
+  /// How many elements of memory a workspace takes that is not for training.
   package static func elementCount(
     _ configuration: ConvolutionalConfiguration, batch: Int, height: Int, width: Int
   ) -> Int {

@@ -14,6 +14,7 @@ package final class FoldedNetwork<B: Backend> {
   private let arena: ParameterArena<B>
   private let code: CodeLayer<B>
   private let slots: [String: ParameterSlot]
+  private let parameters: [Float]
 
   /// - Parameters:
   ///   - parameters: in the order of `configuration.parameterLayout`.
@@ -28,6 +29,12 @@ package final class FoldedNetwork<B: Backend> {
     slots = Dictionary(arena.layout.slots.map { ($0.name, $0) }) { first, _ in first }
     code = try CodeLayer(
       configuration.code, latents: configuration.latents, in: arena, on: backend)
+    self.parameters = parameters
+    try adopt(statistics: statistics)
+  }
+
+  /// Is used with these statistics from now on, in the order of `configuration.statisticsLayout`.
+  package func adopt(statistics: [Float]) throws {
     try backend.upload(
       Self.fold(configuration, parameters: parameters, statistics: statistics), into: arena.values)
   }

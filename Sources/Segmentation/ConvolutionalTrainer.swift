@@ -52,6 +52,18 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
       : learningRate * max(0.01, (length - done) / (length - warmup))
   }
 
+  /// How much of a batch's statistics the running ones take in: as learning slows down they are taken
+  /// over more batches, since those of two or four crops differ, and use goes by them alone
+  /// (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm"). In the first steps it is what weighs
+  /// step t by t, so that nothing is left of what the running ones were before.
+  ///
+  /// - Parameters:
+  ///   - step: counted from 1.
+  ///   - rate: of learning in this step.
+  package func momentum(step: Int, rate: Double) -> Float {
+    Float(max(0.1 * min(1, rate / learningRate), 2 / Double(step + 1)))
+  }
+
   /// What is wrong with it, in one line.
   package var problem: String? {
     if let problem = network.problem ?? length.problem ?? optimizer.problem { return problem }
@@ -279,7 +291,8 @@ package final class ConvolutionalTrainer<B: Backend> {
   ) throws {
     try task.prepare(step: step, workspace)
     control.begin(step: step, seed: configuration.seed)
-    try network.forward(workspace, step: control.step)
+    try network.forward(
+      workspace, momentum: configuration.momentum(step: step, rate: rate), step: control.step)
     try task.differentiate(workspace, figures: figures)
     try network.backward(workspace, step: control.step)
     try update(rate: rate)
@@ -297,11 +310,11 @@ package final class ConvolutionalTrainer<B: Backend> {
     try optimizer.endStep(network.arena, on: backend)
   }
 
-  /// Runs forward alone over `batches` batches, so that the running statistics fit the data.
+  /// Runs forward alone over `batches` batches, whose mean statistics become the running ones.
   func measureStatistics(_ task: some TrainingTask<B>, batches: Int) throws {
     for step in 1...max(1, batches) {
       try task.prepare(step: step, workspace)
-      try network.forward(workspace, step: control.step)
+      try network.forward(workspace, momentum: 1 / Float(step), step: control.step)
     }
   }
 

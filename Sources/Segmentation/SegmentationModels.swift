@@ -84,6 +84,9 @@ extension SegmenterDescription: ConvolutionalDescription {
     guard segmenting.classWeights.count == classes.count,
       segmenting.classWeights.allSatisfy({ $0 >= 0 && $0.isFinite })
     else { return "class weights \(segmenting.classWeights)" }
+    guard (0...1).contains(segmenting.adaptation) else {
+      return "an adaptation of \(segmenting.adaptation)"
+    }
     return stepsDone >= 0 && images >= 0 ? nil : "\(stepsDone) steps, \(images) images"
   }
 }

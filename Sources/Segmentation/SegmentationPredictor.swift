@@ -56,7 +56,14 @@ package final class SegmentationPredictor<B: Backend> {
   private let settings: PredictionSettings
   /// The memory that workspaces of all sizes share, and those laid out in it.
   private var memory: B.Floats?
-  private var workspaces: [[Int]: ConvolutionalWorkspace<B>] = [:]
+  private var workspaces: [WorkspaceKind: ConvolutionalWorkspace<B>] = [:]
+  /// What measures an image's own statistics, once one is to be.
+  private var measuring: ConvolutionalNetwork<B>?
+
+  private struct WorkspaceKind: Hashable {
+    let purpose: ConvolutionalWorkspace<B>.Purpose
+    let height, width: Int
+  }
 
   package init(
     _ model: SegmenterModel, settings: PredictionSettings = PredictionSettings(), on backend: B
@@ -69,9 +76,24 @@ package final class SegmentationPredictor<B: Backend> {
 
   private var classes: Int { model.network.outputs }
 
+  /// How far the statistics of normalisation come towards each image's own.
+  private var adaptation: Float {
+    settings.adaptation ?? model.description.segmenting.adaptation
+  }
+
+  /// Where the statistics of an image are measured; nil where the model does not adapt to images.
+  private func crops(width: Int, height: Int) -> AdaptationCrops? {
+    guard adaptation > 0 else { return nil }
+    return AdaptationCrops(
+      width: width, height: height, side: model.description.training.cropSize,
+      alignment: model.network.alignment)
+  }
+
   /// How an image of this size is cut.
   package func plan(width: Int, height: Int) throws -> TilePlan {
-    try settings.plan(width: width, height: height, network: model.network)
+    try settings.plan(
+      width: width, height: height, network: model.network,
+      crops: crops(width: width, height: height))
   }
 
   /// The whole of an image that is in memory.
@@ -115,7 +137,8 @@ package final class SegmentationPredictor<B: Backend> {
   ///
   /// - Parameters:
   ///   - read: the samples of some rows, not normalised; ranges follow each other from the top to
-  ///     the bottom and overlap.
+  ///     the bottom and overlap. Where the model adapts to images, this is done twice, at first
+  ///     with rows in between left out.
   ///   - consume: receives the results from the top to the bottom, each row once.
   package func predict(
     width: Int, height: Int, read: (Range<Int>) throws -> [Float],
@@ -123,6 +146,9 @@ package final class SegmentationPredictor<B: Backend> {
   ) throws {
     let plan = try plan(width: width, height: height)
     let channels = model.network.inputs
+    if let crops = crops(width: width, height: height) {
+      try adapt(to: crops, plan: plan, read: read)
+    }
     for band in plan.bands {
       var samples = try read(band.imageRows)
       precondition(samples.count == band.imageRows.count * width * channels, "rows of another size")
@@ -155,6 +181,44 @@ package final class SegmentationPredictor<B: Backend> {
     }
   }
 
+  /// Brings the network's statistics of normalisation nearer to an image's own.
+  ///
+  /// Each of the K crops is normalised by its own mean and variance, as batches are in training. With
+  /// s those of the training and s_k the crops', the image is predicted by
+  ///
+  ///     (1 - a) s + a (s_1 + ... + s_K) / K
+  ///
+  /// a being the adaptation (Schneider et al. 2020, "Improving robustness against common corruptions
+  /// by covariate shift adaptation").
+  private func adapt(
+    to crops: AdaptationCrops, plan: TilePlan, read: (Range<Int>) throws -> [Float]
+  ) throws {
+    let network =
+      try measuring
+      ?? ConvolutionalNetwork(
+        model.network, parameters: model.parameters, statistics: model.statistics, on: backend)
+    measuring = network
+    try backend.upload(model.statistics, into: network.statistics)
+    let workspace = try workspace(
+      .measuring, height: crops.cropHeight, width: crops.cropWidth, plan: plan)
+    let share = adaptation / Float(crops.count)
+    var measured: Float = 0
+    for row in crops.rows {
+      var samples = try read(crops.imageRows(row))
+      samples.withUnsafeMutableBufferPointer { model.description.normalisation.apply(to: $0) }
+      for column in crops.columns {
+        let crop = crops.crop(
+          column: column, from: samples, row: row, channels: model.network.inputs)
+        try backend.upload(crop, into: workspace.input.tensor)
+        // So that in the end each crop has the same share.
+        measured += 1
+        try network.forward(
+          workspace, momentum: share / (1 - adaptation + share * measured), step: nil)
+      }
+    }
+    try self.network.adopt(statistics: try backend.download(network.statistics))
+  }
+
   /// The mean of the probabilities of one tile over its views.
   private func predict(
     _ source: [Float], height: Int, width: Int, plan: TilePlan
@@ -180,7 +244,7 @@ package final class SegmentationPredictor<B: Backend> {
   private func forward(
     _ source: [Float], height: Int, width: Int, plan: TilePlan
   ) throws -> [Float] {
-    let workspace = try workspace(height: height, width: width, plan: plan)
+    let workspace = try workspace(.use, height: height, width: width, plan: plan)
     try backend.upload(source, into: workspace.input.tensor)
     try network.forward(workspace)
     let output = workspace.output.matrix
@@ -189,13 +253,14 @@ package final class SegmentationPredictor<B: Backend> {
   }
 
   private func workspace(
-    height: Int, width: Int, plan: TilePlan
+    _ purpose: ConvolutionalWorkspace<B>.Purpose, height: Int, width: Int, plan: TilePlan
   ) throws -> ConvolutionalWorkspace<B> {
-    if let known = workspaces[[height, width]] { return known }
+    let kind = WorkspaceKind(purpose: purpose, height: height, width: width)
+    if let known = workspaces[kind] { return known }
     let needed = ConvolutionalMemory.elementCount(
       model.network, batch: 1, height: height, width: width)
     if needed > memory?.count ?? 0 {
-      // At once what the largest tile takes.
+      // At once what the largest tile takes besides.
       let sides = plan.bands.flatMap(\.tiles).map {
         ConvolutionalMemory.elementCount(
           model.network, batch: 1, height: $0.source.height, width: $0.source.width)
@@ -205,9 +270,9 @@ package final class SegmentationPredictor<B: Backend> {
       memory = try backend.allocate([max(needed, sides.max() ?? 0)], of: Float.self)
     }
     let workspace = try ConvolutionalWorkspace(
-      model.network, batch: 1, height: height, width: width, purpose: .use, memory: memory,
+      model.network, batch: 1, height: height, width: width, purpose: purpose, memory: memory,
       on: backend)
-    workspaces[[height, width]] = workspace
+    workspaces[kind] = workspace
     return workspace
   }
 }
@@ -220,22 +285,28 @@ package struct PredictionSettings: Sendable {
   package var memoryLimit: Int
   /// How many views of each tile there are, whose mean is taken.
   package var views: PredictionViews
+  /// How far the statistics of normalisation come towards each image's own, from 0 to 1; as the
+  /// model was trained when nil.
+  package var adaptation: Float?
 
   package static let standardMemoryLimit = 700 << 20
 
   package init(
-    tileSize: Int? = nil, memoryLimit: Int = standardMemoryLimit, views: PredictionViews = .one
+    tileSize: Int? = nil, memoryLimit: Int = standardMemoryLimit, views: PredictionViews = .one,
+    adaptation: Float? = nil
   ) {
     self.tileSize = tileSize
     self.memoryLimit = memoryLimit
     self.views = views
+    self.adaptation = adaptation
   }
 
   private static let tileSizes = [4096, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 32]
 
+  /// - Parameter crops: what is measured of the image before.
   /// - Throws: `SegmentationError` where not even the smallest tile fits the memory.
   func plan(
-    width: Int, height: Int, network: ConvolutionalConfiguration
+    width: Int, height: Int, network: ConvolutionalConfiguration, crops: AdaptationCrops?
   ) throws(SegmentationError) -> TilePlan {
     let halo = network.reach
     func plan(_ size: Int) -> TilePlan {
@@ -244,29 +315,37 @@ package struct PredictionSettings: Sendable {
     }
     if let tileSize { return plan(tileSize) }
     for size in [max(width, height)] + Self.tileSizes.filter({ $0 < max(width, height) })
-    where bytes(side: min(size, max(width, height)), width, height, network) <= memoryLimit {
+    where bytes(side: min(size, max(width, height)), width, height, network, crops)
+      <= memoryLimit
+    {
       return plan(size)
     }
-    let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network)
+    let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network, crops)
     throw SegmentationError(
       "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
         + "\((least >> 20) + 1) MB in the smallest tiles")
   }
 
-  /// What tiles of a side take, with their halo, and the rows of the image and of the result.
+  /// What tiles of a side take, with their halo, and the rows of the image and of the result; or
+  /// what measuring takes before, where that is more.
   private func bytes(
-    side: Int, _ width: Int, _ height: Int, _ network: ConvolutionalConfiguration
+    side: Int, _ width: Int, _ height: Int, _ network: ConvolutionalConfiguration,
+    _ crops: AdaptationCrops?
   ) -> Int {
     let alignment = network.alignment
     func reaching(_ length: Int) -> Int {
       let padded = (length + alignment - 1) / alignment * alignment
       return min(padded, (side + 2 * network.reach + 6 * alignment) / alignment * alignment)
     }
-    let (h, w) = (reaching(height), reaching(width))
-    let perPixel = 4 * (network.inputs + network.outputs) + 1
-    let elements = ConvolutionalMemory.elementCount(network, batch: 1, height: h, width: w)
-    let tile = 4 * elements + h * w * perPixel * 2
-    return tile + (h + min(side, height)) * width * perPixel
+    func memory(_ h: Int, _ w: Int, rows: Int) -> Int {
+      let perPixel = 4 * (network.inputs + network.outputs) + 1
+      let elements = ConvolutionalMemory.elementCount(network, batch: 1, height: h, width: w)
+      return 4 * elements + h * w * perPixel * 2 + rows * width * perPixel
+    }
+    let h = reaching(height)
+    let tiles = memory(h, reaching(width), rows: h + min(side, height))
+    guard let crops else { return tiles }
+    return max(tiles, memory(crops.cropHeight, crops.cropWidth, rows: crops.cropHeight))
   }
 }
 

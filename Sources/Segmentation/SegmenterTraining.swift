@@ -21,17 +21,34 @@ package struct SegmenterTraining: Codable, Hashable, Sendable {
   package var frontEnd: FrontEnd
   /// How images without labels are learned from; not at all when nil.
   package var selfTraining: SelfTraining?
+  /// How far predictions bring the statistics of normalisation towards each image's own, from 0,
+  /// those of the training alone, to 1.
+  package var adaptation: Float
 
   package init(
     loss: SegmentationLoss, classWeights: [Float], augmentation: Augmentation,
-    freezesFrontEnd: Bool, frontEnd: FrontEnd, selfTraining: SelfTraining? = nil
+    freezesFrontEnd: Bool, frontEnd: FrontEnd, selfTraining: SelfTraining? = nil,
+    adaptation: Float = 0
   ) {
+    self.adaptation = adaptation
     self.loss = loss
     self.classWeights = classWeights
     self.augmentation = augmentation
     self.freezesFrontEnd = freezesFrontEnd
     self.frontEnd = frontEnd
     self.selfTraining = selfTraining
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    loss = try values.decode(SegmentationLoss.self, forKey: .loss)
+    classWeights = try values.decode([Float].self, forKey: .classWeights)
+    augmentation = try values.decode(Augmentation.self, forKey: .augmentation)
+    freezesFrontEnd = try values.decode(Bool.self, forKey: .freezesFrontEnd)
+    frontEnd = try values.decode(FrontEnd.self, forKey: .frontEnd)
+    selfTraining = try values.decodeIfPresent(SelfTraining.self, forKey: .selfTraining)
+    // Earlier versions predicted all images alike.
+    adaptation = try values.decodeIfPresent(Float.self, forKey: .adaptation) ?? 0
   }
 }
 

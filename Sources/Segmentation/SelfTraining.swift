@@ -113,8 +113,9 @@ package struct SelfTraining: Codable, Hashable, Sendable {
     labelled: [LabelledImage], others: [LabelledImage], teacher: SegmenterModel, on backend: B,
     progress: (Int, Int) throws -> Void
   ) throws -> [LabelledImage] {
+    // A teacher that adapts to each image teaches nothing more.
     let predictor = try SegmentationPredictor(
-      teacher, settings: PredictionSettings(views: .eight), on: backend)
+      teacher, settings: PredictionSettings(views: .eight, adaptation: 0), on: backend)
     var taught: [LabelledImage] = []
     for image in others {
       try progress(taught.count, others.count)

@@ -39,7 +39,9 @@ extension OperationCases {
       return [Activation.identity, .relu].flatMap { activation -> [any OperationCase] in
         BatchNormaliseCase.Inputs.allCases.map {
           BatchNormaliseCase(x: map, activation: activation, inputs: $0) as any OperationCase
-        }
+        } + [
+          BatchNormaliseCase(x: map, activation: activation, inputs: .plain, isInPlace: true)
+        ]
           + BatchNormaliseBackwardCase.Target.allCases.flatMap { target in
             [Tier.exact, .bound].map {
               BatchNormaliseBackwardCase(
@@ -145,9 +147,11 @@ private struct BatchNormaliseCase: OperationCase {
   let x: MapExtents
   let activation: Activation
   let inputs: Inputs
+  /// Whether y is x.
+  var isInPlace = false
 
   let operation = "batchNormalise"
-  var label: String { "\(x) \(activation), \(inputs)" }
+  var label: String { "\(x) \(activation), \(inputs)\(isInPlace ? ", in place" : "")" }
   let tier = Tier.bound
 
   func run<B: Backend>(on bench: TestBench<B>) throws {
@@ -165,10 +169,13 @@ private struct BatchNormaliseCase: OperationCase {
     let scale = random.reals(channels).map { $0 * 2 }
     let (shift, means) = (random.reals(channels), random.reals(channels))
     let variances = random.fractions(channels)
-    let y = x.beginning(at: 3, of: channels + 4)
+    let y = isInPlace ? x : x.beginning(at: 3, of: channels + 4)
     let (epsilon, momentum): (Float, Float) = (1e-5, 0.1)
 
-    let output = try bench.output(y, name: "y")
+    let (input, output) =
+      try isInPlace
+      ? { ($0, $0) }(bench.updated(values, x, name: "x and y"))
+      : (bench.input(values, x, name: "x"), bench.output(y, name: "y"))
     let parameters = BatchNormalisation(
       scale: try bench.input(scale, [channels], name: "scale"),
       shift: try bench.input(shift, [channels], name: "shift"),
@@ -177,7 +184,7 @@ private struct BatchNormaliseCase: OperationCase {
       runningMean: try bench.updated(means, [channels], name: "running mean"),
       runningVariance: try bench.updated(variances, [channels], name: "running variance"))
     try bench.backend.batchNormalise(
-      bench.input(values, x, name: "x"), parameters, activation: activation, epsilon: epsilon,
+      input, parameters, activation: activation, epsilon: epsilon,
       momentum: momentum, into: output)
 
     let expected = Oracle.batchNormalise(

@@ -39,9 +39,12 @@ struct TileOptions: ParsableArguments {
     try requirePositive(megabytes, "--max-memory")
   }
 
-  func settings(_ views: PredictionViews) -> PredictionSettings {
+  func settings(
+    _ views: PredictionViews, _ adaptation: AdaptationOptions
+  ) -> PredictionSettings {
     PredictionSettings(
-      tileSize: size, memoryLimit: min(megabytes, 1 << 30) << 20, views: views)
+      tileSize: size, memoryLimit: min(megabytes, 1 << 30) << 20, views: views,
+      adaptation: adaptation.chosen)
   }
 }
 
@@ -102,6 +105,7 @@ struct SegmentEvaluate: ParsableCommand {
     help: ArgumentHelp("A label value that means unlabelled.", valueName: "value"))
   var ignore: Int?
   @OptionGroup var views: ViewOptions
+  @OptionGroup var adaptation: AdaptationOptions
   @OptionGroup var tiles: TileOptions
   @Option(
     help: ArgumentHelp("Write the figures of each image as CSV.", valueName: "file"),
@@ -119,6 +123,7 @@ struct SegmentEvaluate: ParsableCommand {
       throw ValidationError("--model and --images belong together")
     }
     if predictions != nil, views.isGiven { throw ValidationError("--views is of --model") }
+    if predictions != nil, adaptation.isGiven { throw ValidationError("--adapt is of --model") }
     _ = try namedClasses()
   }
 
@@ -147,7 +152,7 @@ struct SegmentEvaluate: ParsableCommand {
       result = try device.run(
         Job(
           folder: folder, classes: map, model: model,
-          settings: tiles.settings(views.chosen)))
+          settings: tiles.settings(views.chosen, adaptation)))
     } else {
       result = try score(folder, map)
     }
@@ -208,9 +213,8 @@ struct SegmentEvaluate: ParsableCommand {
     let model: SegmenterModel
     let settings: PredictionSettings
 
-    private var network: ConvolutionalConfiguration { model.description.training.network }
-    var operations: Set<String>? { network.operations(for: .prediction) }
-    var trainingOperations: Set<String>? { network.operations(for: .training) }
+    var operations: Set<String>? { model.operations(adaptation: settings.adaptation) }
+    var trainingOperations: Set<String>? { model.network.operations(for: .training) }
 
     func run<B: Backend>(on backend: B) throws -> SegmentEvaluate.Result {
       var result = SegmentEvaluate.Result(report: SegmentationReport(classes: classes.names))

@@ -36,6 +36,7 @@ struct SegmentPredict: ParsableCommand {
   @Flag(help: "Write the image with the classes' outlines and colours over it.")
   var overlay = false
   @OptionGroup var views: ViewOptions
+  @OptionGroup var adaptation: AdaptationOptions
   @OptionGroup var tiles: TileOptions
   @OptionGroup var device: DeviceOptions
   @Option(
@@ -55,7 +56,7 @@ struct SegmentPredict: ParsableCommand {
     let failures = try device.run(
       Job(
         model: model, cases: cases, output: output,
-        settings: tiles.settings(uncertainty ? .eight : views.chosen),
+        settings: tiles.settings(uncertainty ? .eight : views.chosen, adaptation),
         wantsProbabilities: probabilities, wantsUncertainty: uncertainty, wantsOverlay: overlay))
     let done = cases.count - failures.count
     if done > 0 { try Console.result("Written: \(counted(done, "mask")) to \(output)") }
@@ -69,9 +70,8 @@ struct SegmentPredict: ParsableCommand {
     let settings: PredictionSettings
     let wantsProbabilities, wantsUncertainty, wantsOverlay: Bool
 
-    private var network: ConvolutionalConfiguration { model.description.training.network }
-    var operations: Set<String>? { network.operations(for: .prediction) }
-    var trainingOperations: Set<String>? { network.operations(for: .training) }
+    var operations: Set<String>? { model.operations(adaptation: settings.adaptation) }
+    var trainingOperations: Set<String>? { model.network.operations(for: .training) }
 
     func run<B: Backend>(on backend: B) throws -> [FileError] {
       let predictor = try SegmentationPredictor(model, settings: settings, on: backend)

@@ -39,6 +39,7 @@ struct SegmentTrain: ParsableCommand {
   @OptionGroup(title: "Network") var network: SegmentNetworkOptions
   @OptionGroup(title: "Training") var training: SegmentTrainingOptions
   @OptionGroup(title: "Loss") var loss: SegmentLossOptions
+  @OptionGroup(title: "Prediction") var adaptation: AdaptationOptions
   @OptionGroup var device: DeviceOptions
   @Option(
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
@@ -75,7 +76,8 @@ struct SegmentTrain: ParsableCommand {
     let settings = SegmenterTraining(
       loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
       augmentation: loss.augmentation(others: unlabelled.folder != nil), freezesFrontEnd: frozen,
-      frontEnd: front == nil ? .scratch : .pretrained, selfTraining: unlabelled.settings)
+      frontEnd: front == nil ? .scratch : .pretrained, selfTraining: unlabelled.settings,
+      adaptation: adaptation.chosen ?? (unlabelled.folder == nil ? 0 : 0.2))
     let others = try unlabelled.folder.map { try UnlabelledOptions.load($0, normalisation) }
     let names = classes.names.joined(separator: ", ")
     let more = others.map { ", \(counted($0.images.count, "image")) without labels" } ?? ""

@@ -65,6 +65,40 @@ private struct Cells: Sendable {
     #expect(wrong.status == 64 && wrong.errors.contains("--views"), "\(wrong.errors)")
   }
 
+  /// A model adapts to images as much as it was told in training, unless a prediction asks for
+  /// something else.
+  @Test func modelsAdaptToImages() async throws {
+    let cells = try await Cells.shared.value
+    let adapting = cells.file("adapting")
+    let folders = ["--images", cells.images, "--labels", cells.labels, "--device", "reference"]
+    let training = try await Tool.run(
+      [
+        "segment", "train", "--output", adapting, "--preset", "small", "--crop", "32", "--steps",
+        "4", "--adapt", "0.5",
+      ] + folders)
+    try #require(training.status == 0, "\(training.errors)")
+    func figures(_ arguments: String...) async throws -> String {
+      let run = try await Tool.run(
+        ["segment", "evaluate", "--model", adapting] + folders + arguments)
+      #expect(run.status == 0, "\(run.errors)")
+      return run.output
+    }
+    let adapted = try await figures()
+    #expect(try await figures("--adapt", "0.5") == adapted)
+    #expect(try await figures("--adapt=0") != adapted)
+    for wrong in ["1.5", "-0.1", "nan"] {
+      let run = try await Tool.run(
+        ["segment", "evaluate", "--model", adapting, "--adapt", wrong] + folders)
+      #expect(
+        run.status == 64 && run.errors.contains("--adapt \(wrong) is not within 0 and 1"),
+        "\(run.errors)")
+    }
+    let masks = try await Tool.onReference(
+      "segment", "evaluate", "--predictions", cells.labels, "--labels", cells.labels, "--adapt",
+      "0.5")
+    #expect(masks.status == 64 && masks.errors.contains("--adapt is of --model"), "\(masks.errors)")
+  }
+
   @Test func classesFadeWhereOtherImagesAreLearnedFrom() async throws {
     let cells = try await Cells.shared.value
     func losses(_ arguments: String...) async throws -> [Substring] {

@@ -319,9 +319,11 @@ struct SegmentationWork {
     ) { _ in }
   }
 
-  func predict(_ model: SegmenterModel, on backend: OpenCLBackend) throws -> [Float] {
+  func predict(
+    _ model: SegmenterModel, adaptation: Float? = nil, on backend: OpenCLBackend
+  ) throws -> [Float] {
     try SegmentationPredictor(
-      model, settings: PredictionSettings(tileSize: 12), on: backend
+      model, settings: PredictionSettings(tileSize: 12, adaptation: adaptation), on: backend
     ).predict(plain).probabilities
   }
 }

@@ -159,6 +159,10 @@ import Verification
       try expect(network.operations(for: .training), coverWhatWasUsedBy: training, code)
       try expect(network.operations(for: .encoding), coverWhatWasUsedBy: encoding, code)
       try expect(network.operations(for: .prediction), coverWhatWasUsedBy: prediction, code)
+      let adaptedPrediction = try backend()
+      _ = try work.predict(model, adaptation: 0.2, on: adaptedPrediction)
+      try expect(
+        network.operations(for: .adaptedPrediction), coverWhatWasUsedBy: adaptedPrediction, code)
       // A device that was tested for a training needs no test for what the network is for.
       func all(
         of use: ConvolutionalConfiguration.Use,
@@ -168,6 +172,7 @@ import Verification
       }
       #expect(all(of: .encoding, areAmongThoseOf: .pretraining))
       #expect(all(of: .prediction, areAmongThoseOf: .training))
+      #expect(all(of: .adaptedPrediction, areAmongThoseOf: .training))
     }
   }
 

@@ -1,0 +1,52 @@
+/// Where an image's own statistics of normalisation are measured: in crops of the size that the
+/// network was trained with, spread evenly over the image, as many as lie beside each other but at
+/// most three in a row and in a column. They depend on the image's size alone, so that what is
+/// predicted does not depend on tiles.
+struct AdaptationCrops: Equatable {
+  static let mostInRow = 3
+
+  /// Of each crop, in pixels; multiples of the alignment. Where they reach beyond a small image, it
+  /// goes on mirrored.
+  let cropWidth, cropHeight: Int
+  /// The first columns and rows of the crops, from left to right and from top to bottom.
+  let columns, rows: [Int]
+  private let width, height: Int
+
+  var count: Int { columns.count * rows.count }
+
+  /// - Parameters:
+  ///   - side: of the crops that the network was trained with.
+  ///   - alignment: what the network takes multiples of.
+  init(width: Int, height: Int, side: Int, alignment: Int) {
+    func size(_ length: Int) -> Int {
+      min(side, (length + alignment - 1) / alignment * alignment)
+    }
+    func starts(_ length: Int, _ size: Int) -> [Int] {
+      let count = min(Self.mostInRow, max(1, length / size))
+      return (0..<count).map { max(0, ((2 * $0 + 1) * length - count * size) / (2 * count)) }
+    }
+    (self.width, self.height) = (width, height)
+    (cropWidth, cropHeight) = (size(width), size(height))
+    columns = starts(width, cropWidth)
+    rows = starts(height, cropHeight)
+  }
+
+  /// The rows of the image that the crops beginning at a row see.
+  func imageRows(_ row: Int) -> Range<Int> { row..<min(height, row + cropHeight) }
+
+  /// What the network sees of a crop, `[cropHeight, cropWidth, channels]`.
+  ///
+  /// - Parameter samples: of `imageRows(row)`, over the image's whole width.
+  func crop(column: Int, from samples: [Float], row: Int, channels: Int) -> [Float] {
+    var result: [Float] = []
+    result.reserveCapacity(cropHeight * cropWidth * channels)
+    for y in row..<row + cropHeight {
+      let line = (reflected(y, count: height) - row) * width
+      for x in column..<column + cropWidth {
+        let pixel = (line + reflected(x, count: width)) * channels
+        result += samples[pixel..<pixel + channels]
+      }
+    }
+    return result
+  }
+}
