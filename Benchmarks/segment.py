@@ -245,8 +245,8 @@ def main():
                         key=lambda run: run["miou"], only=only)
         if "isbi20" in options.only:
             quality(bench, "ISBI, 20 slices, 12 minutes, mIoU", "isbi2012", 20, options.seeds,
-                    None, "--minutes", 12, "--batch", 2, "--augmentation", "light", limit=0.80,
-                    key=lambda run: run["miou"])
+                    None, "--minutes", 12, "--batch", 2, "--augmentation", "light",
+                    "--adapt", 0.2, limit=0.80, key=lambda run: run["miou"])
         if "bbbc039" in options.only:
             quality(bench, "BBBC039, one image, 3 minutes, IoU of nuclei", "bbbc039", 1,
                     options.seeds, None, "--minutes", 3, "--batch", 2, "--augmentation", "sharp",

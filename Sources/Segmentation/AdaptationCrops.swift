@@ -1,15 +1,13 @@
 /// Where an image's own statistics of normalisation are measured: in crops of the size that the
-/// network was trained with, spread evenly over the image, as many as lie beside each other but at
-/// most three in a row and in a column. They depend on the image's size alone, so that what is
-/// predicted does not depend on tiles.
-struct AdaptationCrops: Equatable {
-  static let mostInRow = 3
-
+/// network was trained with, spread evenly over the image, as many as lie beside each other but in
+/// a row and in a column at most three, and one more for each 2048 pixels. They depend on the image's
+/// size alone, so that what is predicted does not depend on tiles.
+package struct AdaptationCrops: Equatable {
   /// Of each crop, in pixels; multiples of the alignment. Where they reach beyond a small image, it
   /// goes on mirrored.
-  let cropWidth, cropHeight: Int
+  package let cropWidth, cropHeight: Int
   /// The first columns and rows of the crops, from left to right and from top to bottom.
-  let columns, rows: [Int]
+  package let columns, rows: [Int]
   private let width, height: Int
 
   var count: Int { columns.count * rows.count }
@@ -17,12 +15,12 @@ struct AdaptationCrops: Equatable {
   /// - Parameters:
   ///   - side: of the crops that the network was trained with.
   ///   - alignment: what the network takes multiples of.
-  init(width: Int, height: Int, side: Int, alignment: Int) {
+  package init(width: Int, height: Int, side: Int, alignment: Int) {
     func size(_ length: Int) -> Int {
       min(side, (length + alignment - 1) / alignment * alignment)
     }
     func starts(_ length: Int, _ size: Int) -> [Int] {
-      let count = min(Self.mostInRow, max(1, length / size))
+      let count = max(1, min(length / size, 3 + length / 2048))
       return (0..<count).map { max(0, ((2 * $0 + 1) * length - count * size) / (2 * count)) }
     }
     (self.width, self.height) = (width, height)

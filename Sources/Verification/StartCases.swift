@@ -78,7 +78,7 @@ extension OperationCases {
       "segmentationLoss": ["1025x2, mixed"],
     ],
     [
-      "batchNormalise": ["1x6x7x33 relu, plain"],
+      "batchNormalise": ["1x6x7x33 relu, plain", "1x6x7x33 relu, plain, in place"],
       "batchNormaliseBackward": ["1x6x7x33 relu, dx apart"],
     ],
     [

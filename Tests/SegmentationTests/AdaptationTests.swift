@@ -81,6 +81,24 @@ import Training
     return try backend.download(network.statistics)
   }
 
+  @Test func cropsAreSpreadEvenly() {
+    func crops(_ width: Int, _ height: Int) -> AdaptationCrops {
+      AdaptationCrops(width: width, height: height, side: 192, alignment: 8)
+    }
+    #expect(crops(512, 512).columns == [32, 288] && crops(512, 512).rows == [32, 288])
+    #expect(crops(696, 520).columns == [20, 252, 484] && crops(696, 520).rows == [34, 294])
+    #expect(crops(1500, 2100).columns.count == 3 && crops(1500, 2100).rows.count == 4)
+    let large = crops(20_000, 20_000)
+    #expect(large.columns.count == 12 && large.columns == large.rows)
+    #expect(Set(zip(large.columns, large.columns.dropFirst()).map { $1 - $0 }) == [1666, 1667])
+    // As far from the left as from the right, but for rounding.
+    #expect(abs(large.columns[0] + large.columns[11] + 192 - 20_000) <= 1)
+    // A small image is one crop, enlarged to what the network takes.
+    let small = crops(100, 201)
+    #expect(small.cropWidth == 104 && small.cropHeight == 192)
+    #expect(small.columns == [0] && small.rows == [4])
+  }
+
   /// Of crops side by side, at the places that an image of 48x40 has for crops of 16x16, the
   /// statistics have equal shares.
   @Test(arguments: [Code.relu, .topK(3), .batchTopK(3), .jumpReLU, .hardConcrete])
