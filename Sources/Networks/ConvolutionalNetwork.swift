@@ -67,7 +67,7 @@ package final class ConvolutionalNetwork<B: Backend> {
   ///   - momentum: how much of the batch's statistics the running ones take in.
   ///   - step: what the code needs in training; used as it would be in a prediction when nil.
   package func forward(
-    _ workspace: Workspace, momentum: Float = 0.1, step: CodeStep<B>?
+    _ workspace: Workspace, momentum: Float, step: CodeStep<B>?
   ) throws {
     if let frontEnd {
       try frontEnd.encode(workspace)

@@ -2,13 +2,12 @@
 /// network was trained with, spread evenly over the image, as many as lie beside each other but in
 /// a row and in a column at most three, and one more for each 2048 pixels. They depend on the image's
 /// size alone, so that what is predicted does not depend on tiles.
-package struct AdaptationCrops: Equatable {
+package struct AdaptationCrops {
   /// Of each crop, in pixels; multiples of the alignment. Where they reach beyond a small image, it
   /// goes on mirrored.
   package let cropWidth, cropHeight: Int
   /// The first columns and rows of the crops, from left to right and from top to bottom.
   package let columns, rows: [Int]
-  private let width, height: Int
 
   var count: Int { columns.count * rows.count }
 
@@ -23,28 +22,8 @@ package struct AdaptationCrops: Equatable {
       let count = max(1, min(length / size, 3 + length / 2048))
       return (0..<count).map { max(0, ((2 * $0 + 1) * length - count * size) / (2 * count)) }
     }
-    (self.width, self.height) = (width, height)
     (cropWidth, cropHeight) = (size(width), size(height))
     columns = starts(width, cropWidth)
     rows = starts(height, cropHeight)
-  }
-
-  /// The rows of the image that the crops beginning at a row see.
-  func imageRows(_ row: Int) -> Range<Int> { row..<min(height, row + cropHeight) }
-
-  /// What the network sees of a crop, `[cropHeight, cropWidth, channels]`.
-  ///
-  /// - Parameter samples: of `imageRows(row)`, over the image's whole width.
-  func crop(column: Int, from samples: [Float], row: Int, channels: Int) -> [Float] {
-    var result: [Float] = []
-    result.reserveCapacity(cropHeight * cropWidth * channels)
-    for y in row..<row + cropHeight {
-      let line = (reflected(y, count: height) - row) * width
-      for x in column..<column + cropWidth {
-        let pixel = (line + reflected(x, count: width)) * channels
-        result += samples[pixel..<pixel + channels]
-      }
-    }
-    return result
   }
 }

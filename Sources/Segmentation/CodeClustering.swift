@@ -39,7 +39,7 @@ package final class CodeClustering<B: Backend> {
     var source = [Float](repeating: 0, count: plan.paddedWidth * plan.paddedHeight * channels)
     normalised.samples.withUnsafeBufferPointer { samples in
       source.withUnsafeMutableBufferPointer {
-        plan.copySource(of: tile, from: samples, firstRow: 0, channels: channels, into: $0)
+        plan.copySource(tile.source, from: samples, firstRow: 0, channels: channels, into: $0)
       }
     }
     let workspace = try ConvolutionalWorkspace(

@@ -76,10 +76,7 @@ package final class SegmentationPredictor<B: Backend> {
 
   private var classes: Int { model.network.outputs }
 
-  /// How far the statistics of normalisation come towards each image's own.
-  private var adaptation: Float {
-    settings.adaptation ?? model.description.segmenting.adaptation
-  }
+  private var adaptation: Float { settings.adaptation(of: model) }
 
   /// Where the statistics of an image are measured; nil where the model does not adapt to images.
   private func crops(width: Int, height: Int) -> AdaptationCrops? {
@@ -155,17 +152,9 @@ package final class SegmentationPredictor<B: Backend> {
       samples.withUnsafeMutableBufferPointer { model.description.normalisation.apply(to: $0) }
       var result = [Float](repeating: 0, count: band.rows.count * width * classes)
       for tile in band.tiles {
-        var source = [Float](
-          repeating: 0, count: tile.source.width * tile.source.height * channels)
-        samples.withUnsafeBufferPointer { rows in
-          source.withUnsafeMutableBufferPointer {
-            plan.copySource(
-              of: tile, from: rows, firstRow: band.imageRows.lowerBound, channels: channels,
-              into: $0)
-          }
-        }
         let probabilities = try predict(
-          source, height: tile.source.height, width: tile.source.width, plan: plan)
+          crop(tile.source, from: samples, firstRow: band.imageRows.lowerBound, plan),
+          height: tile.source.height, width: tile.source.width, plan: plan)
         probabilities.withUnsafeBufferPointer { probabilities in
           result.withUnsafeMutableBufferPointer {
             plan.copyCore(
@@ -204,12 +193,13 @@ package final class SegmentationPredictor<B: Backend> {
     let share = adaptation / Float(crops.count)
     var measured: Float = 0
     for row in crops.rows {
-      var samples = try read(crops.imageRows(row))
+      var samples = try read(row..<min(plan.height, row + crops.cropHeight))
       samples.withUnsafeMutableBufferPointer { model.description.normalisation.apply(to: $0) }
       for column in crops.columns {
-        let crop = crops.crop(
-          column: column, from: samples, row: row, channels: model.network.inputs)
-        try backend.upload(crop, into: workspace.input.tensor)
+        let place = TilePlan.Rectangle(
+          x: column, y: row, width: crops.cropWidth, height: crops.cropHeight)
+        try backend.upload(
+          crop(place, from: samples, firstRow: row, plan), into: workspace.input.tensor)
         // So that in the end each crop has the same share.
         measured += 1
         try network.forward(
@@ -217,6 +207,20 @@ package final class SegmentationPredictor<B: Backend> {
       }
     }
     try self.network.adopt(statistics: try backend.download(network.statistics))
+  }
+
+  /// A part of the padded image, from the image's rows from `firstRow` on.
+  private func crop(
+    _ place: TilePlan.Rectangle, from rows: [Float], firstRow: Int, _ plan: TilePlan
+  ) -> [Float] {
+    let channels = model.network.inputs
+    var result = [Float](repeating: 0, count: place.width * place.height * channels)
+    rows.withUnsafeBufferPointer { rows in
+      result.withUnsafeMutableBufferPointer {
+        plan.copySource(place, from: rows, firstRow: firstRow, channels: channels, into: $0)
+      }
+    }
+    return result
   }
 
   /// The mean of the probabilities of one tile over its views.
@@ -274,142 +278,5 @@ package final class SegmentationPredictor<B: Backend> {
       on: backend)
     workspaces[kind] = workspace
     return workspace
-  }
-}
-
-/// How images are cut and looked at.
-package struct PredictionSettings: Sendable {
-  /// The side of a tile without its halo; by the memory when nil.
-  package var tileSize: Int?
-  /// What tiles and rows may take together, in bytes.
-  package var memoryLimit: Int
-  /// How many views of each tile there are, whose mean is taken.
-  package var views: PredictionViews
-  /// How far the statistics of normalisation come towards each image's own, from 0 to 1; as the
-  /// model was trained when nil.
-  package var adaptation: Float?
-
-  package static let standardMemoryLimit = 700 << 20
-
-  package init(
-    tileSize: Int? = nil, memoryLimit: Int = standardMemoryLimit, views: PredictionViews = .one,
-    adaptation: Float? = nil
-  ) {
-    self.tileSize = tileSize
-    self.memoryLimit = memoryLimit
-    self.views = views
-    self.adaptation = adaptation
-  }
-
-  private static let tileSizes = [4096, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 32]
-
-  /// - Parameter crops: what is measured of the image before.
-  /// - Throws: `SegmentationError` where not even the smallest tile fits the memory.
-  func plan(
-    width: Int, height: Int, network: ConvolutionalConfiguration, crops: AdaptationCrops?
-  ) throws(SegmentationError) -> TilePlan {
-    let halo = network.reach
-    func plan(_ size: Int) -> TilePlan {
-      TilePlan(
-        width: width, height: height, tileSize: size, halo: halo, alignment: network.alignment)
-    }
-    if let tileSize { return plan(tileSize) }
-    for size in [max(width, height)] + Self.tileSizes.filter({ $0 < max(width, height) })
-    where bytes(side: min(size, max(width, height)), width, height, network, crops)
-      <= memoryLimit
-    {
-      return plan(size)
-    }
-    let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network, crops)
-    throw SegmentationError(
-      "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
-        + "\((least >> 20) + 1) MB in the smallest tiles")
-  }
-
-  /// What tiles of a side take, with their halo, and the rows of the image and of the result; or
-  /// what measuring takes before, where that is more.
-  private func bytes(
-    side: Int, _ width: Int, _ height: Int, _ network: ConvolutionalConfiguration,
-    _ crops: AdaptationCrops?
-  ) -> Int {
-    let alignment = network.alignment
-    func reaching(_ length: Int) -> Int {
-      let padded = (length + alignment - 1) / alignment * alignment
-      return min(padded, (side + 2 * network.reach + 6 * alignment) / alignment * alignment)
-    }
-    func memory(_ h: Int, _ w: Int, rows: Int) -> Int {
-      let perPixel = 4 * (network.inputs + network.outputs) + 1
-      let elements = ConvolutionalMemory.elementCount(network, batch: 1, height: h, width: w)
-      return 4 * elements + h * w * perPixel * 2 + rows * width * perPixel
-    }
-    let h = reaching(height)
-    let tiles = memory(h, reaching(width), rows: h + min(side, height))
-    guard let crops else { return tiles }
-    return max(tiles, memory(crops.cropHeight, crops.cropWidth, rows: crops.cropHeight))
-  }
-}
-
-/// In how many of its eight turns and mirror images an image is looked at. Each is a group, so that
-/// what is said of an image so turned is what is said of the image, turned.
-package enum PredictionViews: Int, CaseIterable, Sendable {
-  /// As it is.
-  case one = 1
-  /// Mirrored left to right as well.
-  case two = 2
-  /// Mirrored both ways, singly and together.
-  case four = 4
-  case eight = 8
-}
-
-/// What keeps a segmentation from being done, in one line.
-package struct SegmentationError: Error, CustomStringConvertible {
-  package let description: String
-
-  package init(_ description: String) { self.description = description }
-}
-
-/// One of the eight ways to lay a rectangle on itself or on its transpose.
-struct TileSymmetry {
-  let transposes, mirrorsRows, mirrorsColumns: Bool
-
-  static func views(_ views: PredictionViews) -> [TileSymmetry] {
-    (0..<views.rawValue).map {
-      TileSymmetry(transposes: $0 & 4 != 0, mirrorsRows: $0 & 2 != 0, mirrorsColumns: $0 & 1 != 0)
-    }
-  }
-
-  /// From `[height, width, channels]`; with a transposition the result has `width` rows.
-  func apply(_ values: [Float], height: Int, width: Int, channels: Int) -> [Float] {
-    move(values, height: height, width: width, channels: channels, undoes: false)
-  }
-
-  /// The way back: to `[height, width, channels]`.
-  func undo(_ values: [Float], height: Int, width: Int, channels: Int) -> [Float] {
-    move(values, height: height, width: width, channels: channels, undoes: true)
-  }
-
-  private func move(
-    _ values: [Float], height: Int, width: Int, channels: Int, undoes: Bool
-  ) -> [Float] {
-    [Float](unsafeUninitializedCapacity: values.count) { target, initialized in
-      values.withUnsafeBufferPointer { values in
-        for y in 0..<height {
-          let row = mirrorsRows ? height - 1 - y : y
-          for x in 0..<width {
-            let column = mirrorsColumns ? width - 1 - x : x
-            let plain = (y * width + x) * channels
-            let turned = (transposes ? column * height + row : row * width + column) * channels
-            for c in 0..<channels {
-              if undoes {
-                target[plain + c] = values[turned + c]
-              } else {
-                target[turned + c] = values[plain + c]
-              }
-            }
-          }
-        }
-      }
-      initialized = values.count
-    }
   }
 }

@@ -117,17 +117,16 @@ package struct TilePlan: Equatable, Sendable {
 }
 
 extension TilePlan {
-  /// What the network sees for a tile, `[height, width, channels]` of its source: pixels of the
-  /// image, mirrored where the padded image goes on beyond it.
+  /// What the network sees of the padded image, such as a tile's source, `[height, width, channels]`:
+  /// pixels of the image, mirrored where the padded image goes on beyond it.
   ///
   /// - Parameters:
-  ///   - rows: the image's rows from `firstRow` on, with all that the tile's band needs.
+  ///   - rows: the image's rows from `firstRow` on, with all that `source` needs.
   ///   - target: `source.height * source.width * channels` samples.
   package func copySource<Sample>(
-    of tile: Tile, from rows: UnsafeBufferPointer<Sample>, firstRow: Int, channels: Int,
+    _ source: Rectangle, from rows: UnsafeBufferPointer<Sample>, firstRow: Int, channels: Int,
     into target: UnsafeMutableBufferPointer<Sample>
   ) {
-    let source = tile.source
     precondition(
       target.count == source.width * source.height * channels, "the target is not the source")
     let inside = max(0, min(source.columns.upperBound, width) - source.x)

@@ -172,10 +172,10 @@ private struct BatchNormaliseCase: OperationCase {
     let y = isInPlace ? x : x.beginning(at: 3, of: channels + 4)
     let (epsilon, momentum): (Float, Float) = (1e-5, 0.1)
 
-    let (input, output) =
+    let input =
       try isInPlace
-      ? { ($0, $0) }(bench.updated(values, x, name: "x and y"))
-      : (bench.input(values, x, name: "x"), bench.output(y, name: "y"))
+      ? bench.updated(values, x, name: "x and y") : bench.input(values, x, name: "x")
+    let output = try isInPlace ? input : bench.output(y, name: "y")
     let parameters = BatchNormalisation(
       scale: try bench.input(scale, [channels], name: "scale"),
       shift: try bench.input(shift, [channels], name: "shift"),

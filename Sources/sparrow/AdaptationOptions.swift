@@ -28,11 +28,8 @@ struct AdaptationOptions: ParsableArguments {
 
 extension SegmenterModel {
   /// The operations of a prediction.
-  ///
-  /// - Parameter adaptation: as the model was trained when nil.
-  func operations(adaptation: Float?) -> Set<String> {
+  func operations(_ settings: PredictionSettings) -> Set<String> {
     network.operations(
-      for: adaptation ?? description.segmenting.adaptation > 0
-        ? .adaptedPrediction : .prediction)
+      for: settings.adaptation(of: self) > 0 ? .adaptedPrediction : .prediction)
   }
 }

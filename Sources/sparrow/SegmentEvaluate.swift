@@ -213,7 +213,7 @@ struct SegmentEvaluate: ParsableCommand {
     let model: SegmenterModel
     let settings: PredictionSettings
 
-    var operations: Set<String>? { model.operations(adaptation: settings.adaptation) }
+    var operations: Set<String>? { model.operations(settings) }
     var trainingOperations: Set<String>? { model.network.operations(for: .training) }
 
     func run<B: Backend>(on backend: B) throws -> SegmentEvaluate.Result {

@@ -70,7 +70,7 @@ struct SegmentPredict: ParsableCommand {
     let settings: PredictionSettings
     let wantsProbabilities, wantsUncertainty, wantsOverlay: Bool
 
-    var operations: Set<String>? { model.operations(adaptation: settings.adaptation) }
+    var operations: Set<String>? { model.operations(settings) }
     var trainingOperations: Set<String>? { model.network.operations(for: .training) }
 
     func run<B: Backend>(on backend: B) throws -> [FileError] {

@@ -70,7 +70,7 @@ private func uniform(_ count: Int, seed: UInt64) -> [Float] {
       let network = try ConvolutionalNetwork(
         configuration, parameters: parameters, statistics: configuration.initialStatistics,
         on: backend)
-      try network.forward(workspace, step: step)
+      try network.forward(workspace, momentum: 0.1, step: step)
       let output = try backend.download(workspace.output.tensor)
       let loss = zip(output, target).reduce(0.0) {
         $0 + 0.5 * (Double($1.0) - Double($1.1)) * (Double($1.0) - Double($1.1))
@@ -116,7 +116,7 @@ private func uniform(_ count: Int, seed: UInt64) -> [Float] {
     let step = try CodeStep(latents: configuration.latents, on: backend)
     try backend.upload(uniform(2 * 64 * 2, seed: 5), into: workspace.input.tensor)
     let before = try backend.download(network.statistics)
-    try network.forward(workspace, step: step)
+    try network.forward(workspace, momentum: 0.1, step: step)
     let gradient = try #require(workspace.outputGradient)
     try backend.upload(uniform(2 * 64 * 2, seed: 8), into: gradient)
     try network.backward(workspace, step: step)
@@ -149,7 +149,7 @@ private func uniform(_ count: Int, seed: UInt64) -> [Float] {
       configuration, batch: 2, height: 16, width: 16, purpose: .training, on: backend)
     try backend.upload(input, into: workspace.input.tensor)
     let step = try CodeStep(latents: configuration.latents, on: backend)
-    try network.forward(workspace, step: step)
+    try network.forward(workspace, momentum: 0.1, step: step)
     // After one step from 0 and 1: mean = 0.1 mean of the batch, variance = 0.9 + 0.1 M / (M - 1) v.
     var statistics = try backend.download(network.statistics)
     for slot in configuration.statisticsLayout.slots {

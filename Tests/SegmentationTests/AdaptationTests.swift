@@ -133,7 +133,7 @@ import Training
     let workspace = try ConvolutionalWorkspace(
       model.network, batch: 1, height: 16, width: 16, purpose: .training, on: backend)
     try backend.upload(normalisation(image).samples, into: workspace.input.tensor)
-    try network.forward(workspace, step: nil)
+    try network.forward(workspace, momentum: 0.1, step: nil)
     let output = workspace.output.matrix
     try backend.softmax(output, into: output)
     let expected = try backend.download(output)

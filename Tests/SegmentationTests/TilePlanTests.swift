@@ -112,7 +112,8 @@ struct TilePlanTests {
         repeating: -1, count: tile.source.width * tile.source.height * channels)
       input.withUnsafeMutableBufferPointer { target in
         rows.withUnsafeBufferPointer {
-          plan.copySource(of: tile, from: $0, firstRow: firstRow, channels: channels, into: target)
+          plan.copySource(
+            tile.source, from: $0, firstRow: firstRow, channels: channels, into: target)
         }
       }
       return input

@@ -1,0 +1,90 @@
+import Networks
+
+/// How images are cut and looked at.
+package struct PredictionSettings: Sendable {
+  /// The side of a tile without its halo; by the memory when nil.
+  package var tileSize: Int?
+  /// What tiles and rows may take together, in bytes.
+  package var memoryLimit: Int
+  /// How many views of each tile there are, whose mean is taken.
+  package var views: PredictionViews
+  /// How far the statistics of normalisation come towards each image's own, from 0 to 1; as the
+  /// model was trained when nil.
+  package var adaptation: Float?
+
+  package static let standardMemoryLimit = 700 << 20
+
+  package init(
+    tileSize: Int? = nil, memoryLimit: Int = standardMemoryLimit, views: PredictionViews = .one,
+    adaptation: Float? = nil
+  ) {
+    self.tileSize = tileSize
+    self.memoryLimit = memoryLimit
+    self.views = views
+    self.adaptation = adaptation
+  }
+
+  /// How far predictions by a model adapt to an image.
+  package func adaptation(of model: SegmenterModel) -> Float {
+    adaptation ?? model.description.segmenting.adaptation
+  }
+
+  private static let tileSizes = [4096, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 32]
+
+  /// - Parameter crops: what is measured of the image before.
+  /// - Throws: `SegmentationError` where not even the smallest tile fits the memory.
+  func plan(
+    width: Int, height: Int, network: ConvolutionalConfiguration, crops: AdaptationCrops?
+  ) throws(SegmentationError) -> TilePlan {
+    let halo = network.reach
+    func plan(_ size: Int) -> TilePlan {
+      TilePlan(
+        width: width, height: height, tileSize: size, halo: halo, alignment: network.alignment)
+    }
+    if let tileSize { return plan(tileSize) }
+    for size in [max(width, height)] + Self.tileSizes.filter({ $0 < max(width, height) })
+    where bytes(side: min(size, max(width, height)), width, height, network, crops)
+      <= memoryLimit
+    {
+      return plan(size)
+    }
+    let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network, crops)
+    throw SegmentationError(
+      "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
+        + "\((least >> 20) + 1) MB in the smallest tiles")
+  }
+
+  /// What tiles of a side take, with their halo, and the rows of the image and of the result; or
+  /// what measuring takes before, where that is more.
+  private func bytes(
+    side: Int, _ width: Int, _ height: Int, _ network: ConvolutionalConfiguration,
+    _ crops: AdaptationCrops?
+  ) -> Int {
+    let alignment = network.alignment
+    func reaching(_ length: Int) -> Int {
+      let padded = (length + alignment - 1) / alignment * alignment
+      return min(padded, (side + 2 * network.reach + 6 * alignment) / alignment * alignment)
+    }
+    func memory(_ h: Int, _ w: Int, rows: Int) -> Int {
+      let perPixel = 4 * (network.inputs + network.outputs) + 1
+      let elements = ConvolutionalMemory.elementCount(network, batch: 1, height: h, width: w)
+      return 4 * elements + h * w * perPixel * 2 + rows * width * perPixel
+    }
+    let h = reaching(height)
+    let tiles = memory(h, reaching(width), rows: h + min(side, height))
+    guard let crops else { return tiles }
+    return max(tiles, memory(crops.cropHeight, crops.cropWidth, rows: crops.cropHeight))
+  }
+}
+
+/// In how many of its eight turns and mirror images an image is looked at. Each is a group, so that
+/// what is said of an image so turned is what is said of the image, turned.
+package enum PredictionViews: Int, CaseIterable, Sendable {
+  /// As it is.
+  case one = 1
+  /// Mirrored left to right as well.
+  case two = 2
+  /// Mirrored both ways, singly and together.
+  case four = 4
+  case eight = 8
+}
