@@ -78,12 +78,7 @@ package final class AtomicFile {
     }
     let closed = close(descriptor)
     descriptor = -1
-    func replace() -> Bool {
-      guard closed == 0 else { return false }
-      if let oldPath, !keepOld(as: oldPath) { return false }
-      return rename(temporaryPath, path) == 0
-    }
-    guard replace() else {
+    guard closed == 0, replace(keepingOldAs: oldPath) else {
       let code = errno
       unlink(temporaryPath)
       throw FileError(path: path, "cannot write", code: code)
@@ -91,15 +86,23 @@ package final class AtomicFile {
     if syncsFolder { try syncFolder() }
   }
 
-  /// Gives the file that has the name a second one, so that there is a whole file under the first at
-  /// every moment. Where a file system has no second names, the old one takes the other name alone.
-  private func keepOld(as oldPath: String) -> Bool {
+  /// Gives the new file the name, and the one that had it the other. There is a whole file under the
+  /// name at every moment, and the two names are never of one file: what damages one leaves the other.
+  /// Where a file system has no second names, the old one takes the other name first.
+  private func replace(keepingOldAs oldPath: String?) -> Bool {
+    guard let oldPath else { return rename(temporaryPath, path) == 0 }
     // Ends like the temporary file, so that it is known as such where a killed process leaves it.
     let spare = String(temporaryPath.dropLast(4)) + ".old.tmp"
-    guard link(path, spare) == 0 else { return errno == ENOENT || rename(path, oldPath) == 0 }
-    // Of two names of one file, as after an interruption, renaming leaves both.
-    defer { unlink(spare) }
-    return rename(spare, oldPath) == 0
+    guard link(path, spare) == 0 else {
+      return (errno == ENOENT || rename(path, oldPath) == 0) && rename(temporaryPath, path) == 0
+    }
+    guard rename(temporaryPath, path) == 0, rename(spare, oldPath) == 0 else {
+      let code = errno
+      unlink(spare)
+      errno = code
+      return false
+    }
+    return true
   }
 
   private func syncFolder() throws {

@@ -6,12 +6,16 @@ import Testing
 /// something to the process.
 private enum Wrapper {
   /// - Parameter commands: shell commands, in which `$p` is the process.
-  static func afterCheckpoint(of run: String, _ commands: String) -> [String] {
+  static func afterCheckpoint(
+    of run: String, named name: String = "checkpoint", _ commands: String
+  ) -> [String] {
     // Seconds of processor time, so that nothing outlives a test that fails.
     let script = """
       ulimit -t 100
       "$@" & p=$!
-      while kill -0 $p 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do sleep 0.005; done
+      while kill -0 $p 2>/dev/null && [ ! -e "\(run)/\(name).safetensors" ]; do
+        sleep 0.005
+      done
       \(commands)
       wait $p
       """
@@ -203,7 +207,8 @@ private func expectSameEnd(
     let first = try await Tool.run(arguments(whole, epochs: 12))
     try #require(first.status == 0, "\(first.errors)")
     let stopped = try await Tool.run(
-      arguments(run, epochs: 12), through: Wrapper.signal("KILL", to: run, after: 0.1))
+      arguments(run, epochs: 12),
+      through: Wrapper.afterCheckpoint(of: run, named: "checkpoint.previous", "kill -KILL $p"))
     try #require(stopped.status == 137, "\(stopped.errors)")
     let path = run + "/checkpoint.safetensors"
     var bytes = try bytes(of: path)
