@@ -3,6 +3,16 @@
 
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
+static const char declarations[] = {
+#embed "declarations.cl"
+    , 0};
+const char *const sparrowKernelDeclarations = declarations;
+
+static const char bodies[] = {
+#embed "bodies.cl"
+    , 0};
+const char *const sparrowKernelBodies = bodies;
+
 static const char activation[] = {
 #embed "activation.cl"
     , 0};

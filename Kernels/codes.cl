@@ -23,8 +23,8 @@
 
 // z_j = a_j where it is selected, 0 elsewhere; the threshold of the selection is not negative, and
 // no entry of 0 is selected. Returns the least of what is kept, or NaN: fmin prefers what is not.
-inline float keepSelected(global const float *a, global float *z, const uint count,
-                          const Selection selection) {
+BODY float keepSelected(global const float *a, global float *z, const uint count,
+                        const Selection selection) {
   const float threshold = valueOfKey(selection.threshold);
   float8 least8 = (float8)(NAN);
   float least = NAN;
@@ -55,6 +55,7 @@ inline float keepSelected(global const float *a, global float *z, const uint cou
   return fmin(least, fmin(least2.x, least2.y));
 }
 
+#if CPU
 // Launch: global size ceil(batch / rowsPerItem), local size 1.
 kernel void topKRow(global const float *restrict a, const uint aOffset, global float *restrict z,
                     const uint zOffset, const uint k, const uint batch, const uint width,
@@ -66,7 +67,7 @@ kernel void topKRow(global const float *restrict a, const uint aOffset, global f
                  kthLargest(source, width, k, 0));
   }
 }
-
+#else
 // Launch: global size batch * GROUP, local size GROUP. The last argument is not used here.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void topKGroup(
     global const float *restrict a, const uint aOffset, global float *restrict z,
@@ -78,7 +79,9 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void topKGroup(
   for (uint j = get_local_id(0); j < width; j += GROUP)
     z[j] = isSelected(a[j], j, selection) && a[j] > 0.0f ? a[j] : 0.0f;
 }
+#endif
 
+#if CPU
 // The whole batch as one row of `count` entries. Launch: one work-item.
 kernel void batchTopKWhole(global const float *restrict a, const uint aOffset,
                            global float *restrict z, const uint zOffset,
@@ -88,7 +91,7 @@ kernel void batchTopKWhole(global const float *restrict a, const uint aOffset,
   const float least = keepSelected(a, z + zOffset, count, kthLargest(a, count, k, 0));
   threshold[thresholdOffset] = isnan(least) ? 0.0f : least;
 }
-
+#else
 // Launch: one group.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void batchTopKGroup(
     global const float *restrict a, const uint aOffset, global float *restrict z,
@@ -113,6 +116,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void batchTopKGroup(
   }
   if (lane == 0) threshold[thresholdOffset] = isnan(leasts[0]) ? 0.0f : leasts[0];
 }
+#endif
 
 // Launch: global size (ceil(width / COLUMN_BLOCK), ceil(batch / ROW_BLOCK)).
 kernel void jumpReLU(global const float *restrict a, const uint aOffset,
@@ -150,6 +154,7 @@ DEFINE_JUMP_TERM(float8)
       global float *da, const uint daOffset, global float *restrict dtheta,                      \
       const uint dthetaOffset, const uint batch, const uint width
 
+#if CPU
 // A work-item takes eight columns. Launch: global size ceil(width / 8), local size 1.
 kernel void jumpReLUBackwardColumns(JUMP_BACKWARD_ARGUMENTS) {
   const uint first = get_global_id(0) * 8;
@@ -182,7 +187,7 @@ kernel void jumpReLUBackwardColumns(JUMP_BACKWARD_ARGUMENTS) {
     dtheta[j] = -sum / bandwidth;
   }
 }
-
+#else
 // A group takes TILE columns and passes over the batch TILE rows at a time.
 // Launch: global size (width rounded up to TILE, TILE), local size (TILE, TILE).
 kernel __attribute__((reqd_work_group_size(TILE, TILE, 1))) void jumpReLUBackwardTile(
@@ -207,6 +212,7 @@ kernel __attribute__((reqd_work_group_size(TILE, TILE, 1))) void jumpReLUBackwar
   }
   if (lane == 0 && j < width) dtheta[dthetaOffset + j] = -sums[0][column] / bandwidth;
 }
+#endif
 
 // Launch: global size ceil(count / BLOCK).
 kernel void addL1Gradient(global const float *restrict z, const uint zOffset,

@@ -48,11 +48,12 @@ void phaseTaps(const int phase, const int kernelSide, const int stride, const in
 // packed[phase][block of 16 outputs][tap][input][16], zeros where there is no output or no tap, then
 // `sources` zeros; taps as many for each phase as phase 0 might have. A work-item for each tap, and
 // one for the zeros.
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void packTaps(global const float *restrict w, const uint wOffset, global float *restrict packed,
-              const uint packedOffset, const uint inputs, const uint outputs,
-              const int kernelHeight, const int kernelWidth, const int stride, const int padding,
-              const int isAdjoint) {
+#define PACK_TAPS_ARGUMENTS                                                                   \
+  global const float *restrict w, const uint wOffset, global float *restrict packed,          \
+      const uint packedOffset, const uint inputs, const uint outputs, const int kernelHeight, \
+      const int kernelWidth, const int stride, const int padding, const int isAdjoint
+
+BODY void packTap(PACK_TAPS_ARGUMENTS, const uint row) {
   const int phaseSide = isAdjoint ? stride : 1;
   const int tapRows = (kernelHeight - 1) / phaseSide + 1;
   const int tapColumns = (kernelWidth - 1) / phaseSide + 1;
@@ -60,7 +61,6 @@ void packTaps(global const float *restrict w, const uint wOffset, global float *
   const uint results = isAdjoint ? inputs : outputs;
   const uint blocks = (results + 15) / 16;
   const uint taps = tapRows * tapColumns;
-  const uint row = get_global_id(0);
   global float *target = packed + packedOffset + (size_t)row * sources * 16;
   if (row == phaseSide * phaseSide * blocks * taps) {
     for (uint c = 0; c < sources; ++c) target[c] = 0;
@@ -96,6 +96,12 @@ void packTaps(global const float *restrict w, const uint wOffset, global float *
   }
 }
 
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void packTaps(PACK_TAPS_ARGUMENTS) {
+  packTap(w, wOffset, packed, packedOffset, inputs, outputs, kernelHeight, kernelWidth, stride,
+          padding, isAdjoint, get_global_id(0));
+}
+
 // One step of a chain of sixteen for each pixel.
 #define MULTIPLY(i) s##i = fma((float16)(p##i[k]), factor, s##i);
 
@@ -116,15 +122,17 @@ void packTaps(global const float *restrict w, const uint wOffset, global float *
 #define POSITIONS 96
 #endif
 
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void convolve(global const float *restrict x, const uint xOffset, const uint xPitch,
-              global const float *restrict packed, const uint packedOffset,
-              global const float *restrict bias, const uint biasOffset, const uint hasBias,
-              const int activation, global float *restrict y, const uint yOffset,
-              const uint yPitch, const uint batch, const int height, const int width,
-              const uint inputs, const int outputHeight, const int outputWidth,
-              const uint outputs, const int kernelHeight, const int kernelWidth, const int stride,
-              const int padding, const int isAdjoint, volatile global uint *tickets) {
+#define CONVOLVE_ARGUMENTS                                                                       \
+  global const float *restrict x, const uint xOffset, const uint xPitch,                         \
+      global const float *restrict packed, const uint packedOffset,                              \
+      global const float *restrict bias, const uint biasOffset, const uint hasBias,              \
+      const int activation, global float *restrict y, const uint yOffset, const uint yPitch,     \
+      const uint batch, const int height, const int width, const uint inputs,                    \
+      const int outputHeight, const int outputWidth, const uint outputs, const int kernelHeight, \
+      const int kernelWidth, const int stride, const int padding, const int isAdjoint,           \
+      volatile global uint *tickets
+
+BODY void convolveBlocks(CONVOLVE_ARGUMENTS) {
   // From here on "source" and "result" are what the kernel reads and writes, either way.
   const int sourceHeight = isAdjoint ? outputHeight : height;
   const int sourceWidth = isAdjoint ? outputWidth : width;
@@ -178,35 +186,31 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
         EACH_LANE(CLEAR)
         global const float *weight = weights;
         const int a = step * i + top, b = step * j + left;
-        // The place of each lane's result, in pixels.
+        // The place of each lane's result, in pixels; and, where not all that it reads lies in the
+        // image, the corner that it reads from.
         uint target[LANES];
-        if (j + LANES <= columns && a >= 0 && a + taps <= sourceHeight && b >= 0 &&
-            b + (LANES - 1) * step + tapsAcross <= sourceWidth) {
+        int as[LANES], bs[LANES];
+        long corners[LANES];
+        uint runs = tapsAcross, length = sources;
+        const int isInside = j + LANES <= columns && a >= 0 && a + taps <= sourceHeight && b >= 0 &&
+                             b + (LANES - 1) * step + tapsAcross <= sourceWidth;
+        if (isInside) {
           const uint row = (n * resultHeight + i * phaseSide + phaseRow) * resultWidth;
           for (uint lane = 0; lane < LANES; ++lane)
             target[lane] = row + (j + lane) * phaseSide + phaseColumn;
-          // Pixels without gaps: the taps of a row are one run.
-          const uint isDense = xPitch == sources;
-          const uint runs = isDense ? min(tapsAcross, 1) : tapsAcross;
-          const uint length = isDense ? tapsAcross * sources : sources;
-          global const float *line = x + ((size_t)(n * sourceHeight + a) * sourceWidth + b) * xPitch;
-          for (int u = 0; u < taps; ++u, line += (size_t)sourceWidth * xPitch) {
-            for (uint v = 0; v < runs; ++v) {
-#define PIXEL(i) global const float *p##i = line + (size_t)(v + i * step) * xPitch;
-              EACH_LANE(PIXEL)
-              MULTIPLY_RUN(length)
-            }
+          if (xPitch == sources) {
+            // Pixels without gaps: the taps of a row are one run.
+            runs = min(tapsAcross, 1);
+            length = tapsAcross * sources;
           }
         } else {
           // Lanes past the end repeat the last.
-          int as[LANES], bs[LANES];
-          uint ns[LANES];
           int jj = j, ii = i;
           uint nn = n;
           for (uint lane = 0; lane < LANES; ++lane) {
             as[lane] = step * ii + top;
             bs[lane] = step * jj + left;
-            ns[lane] = nn;
+            corners[lane] = ((long)nn * sourceHeight + as[lane]) * sourceWidth + bs[lane];
             target[lane] = (nn * resultHeight + ii * phaseSide + phaseRow) * resultWidth +
                            jj * phaseSide + phaseColumn;
             if (position + lane + 1 < end && ++jj == columns) {
@@ -217,16 +221,20 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
               }
             }
           }
-          for (int u = 0; u < taps; ++u) {
-            for (int v = 0; v < tapsAcross; ++v) {
-#define PIXEL_OR_ZEROS(i)                                                                  \
-  global const float *p##i =                                                               \
-      (uint)(as[i] + u) < (uint)sourceHeight && (uint)(bs[i] + v) < (uint)sourceWidth      \
-          ? x + ((size_t)(ns[i] * sourceHeight + as[i] + u) * sourceWidth + bs[i] + v) * xPitch \
-          : zeros;
+        }
+        global const float *line = x + ((size_t)(n * sourceHeight + a) * sourceWidth + b) * xPitch;
+        for (int u = 0; u < taps; ++u, line += (size_t)sourceWidth * xPitch) {
+          for (uint v = 0; v < runs; ++v) {
+#define PIXEL(i) global const float *p##i = line + (size_t)(v + i * step) * xPitch;
+            EACH_LANE(PIXEL)
+#define PIXEL_OR_ZEROS(i)                                                                      \
+  p##i = (uint)(as[i] + u) < (uint)sourceHeight && (uint)(bs[i] + v) < (uint)sourceWidth       \
+             ? x + (corners[i] + (long)u * sourceWidth + v) * xPitch                           \
+             : zeros;
+            if (!isInside) {
               EACH_LANE(PIXEL_OR_ZEROS)
-              MULTIPLY_RUN(sources)
             }
+            MULTIPLY_RUN(length)
           }
         }
 
@@ -256,6 +264,13 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
       }
     }
   }
+}
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void convolve(CONVOLVE_ARGUMENTS) {
+  convolveBlocks(x, xOffset, xPitch, packed, packedOffset, bias, biasOffset, hasBias, activation,
+                 y, yOffset, yPitch, batch, height, width, inputs, outputHeight, outputWidth,
+                 outputs, kernelHeight, kernelWidth, stride, padding, isAdjoint, tickets);
   RETURN_TICKETS
 }
 
@@ -275,7 +290,7 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
 // A step where not all rows read within the image: zeros stand in.
 #define GUARDED_STEP(i)                                                                 \
   {                                                                                     \
-    const int isInside = isInLine##i && j >= from##i && j < to##i;                       \
+    const int isInside = isInLine##i && j >= froms[i] && j < tos[i];                       \
     s##i = fma((float16)(isInside ? p[place##i] : 0.0f), factor, s##i);                  \
   }
 #define GUARDED_STEPS(last)                      \
@@ -286,14 +301,15 @@ void convolve(global const float *restrict x, const uint xOffset, const uint xPi
     slope += 16;                                 \
   }
 
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void gradientBands(global const float *restrict x, const uint xOffset, const uint xPitch,
-                   global const float *restrict g, const uint gOffset, const uint gPitch,
-                   global float *restrict parts, const uint partsOffset, const uint batch,
-                   const int height, const int width, const int inputs, const int outputHeight,
-                   const int outputWidth, const uint outputs, const int kernelHeight,
-                   const int kernelWidth, const int stride, const int padding,
-                   const uint bandRows, const uint bands, volatile global uint *tickets) {
+#define GRADIENT_BANDS_ARGUMENTS                                                                \
+  global const float *restrict x, const uint xOffset, const uint xPitch,                        \
+      global const float *restrict g, const uint gOffset, const uint gPitch,                    \
+      global float *restrict parts, const uint partsOffset, const uint batch, const int height, \
+      const int width, const int inputs, const int outputHeight, const int outputWidth,         \
+      const uint outputs, const int kernelHeight, const int kernelWidth, const int stride,      \
+      const int padding, const uint bandRows, const uint bands, volatile global uint *tickets
+
+BODY void sumBands(GRADIENT_BANDS_ARGUMENTS) {
   const uint blocks = (outputs + 15) / 16;
   const int rows = kernelHeight * kernelWidth * inputs;
   const int paddedRows = (rows + LANES - 1) / LANES * LANES;
@@ -338,57 +354,64 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
         for (int row = 0; row < paddedRows; row += LANES) {
           global float *sum = sums + (size_t)row * 16;
           // Rows past the last repeat it.
-#define ROW_PLACE(i)                                                               \
-  if (v != known) {                                                                \
-    const int shift = padding - v;                                                 \
-    from = max(begin, shift > 0 ? (shift + stride - 1) / stride : 0);              \
-    to = width + shift > 0 ? min(end, (width + shift - 1) / stride + 1) : 0;       \
-    known = v;                                                                     \
-  }                                                                                \
-  const int u##i = u, from##i = from, to##i = to;                                  \
-  const long place##i = (long)(u * width + v - padding) * xPitch + c;              \
-  if (row + i + 1 < rows && ++c == inputs) {                                       \
-    c = 0;                                                                         \
-    if (++v == kernelWidth) {                                                      \
-      v = 0;                                                                       \
-      ++u;                                                                         \
-    }                                                                              \
-  }
+          int us[LANES], froms[LANES], tos[LANES];
+          long places[LANES];
+          int some = INT_MAX, all = 0, stop = INT_MAX, none = 0;
+          for (int i = 0; i < LANES; ++i) {
+            if (v != known) {
+              const int shift = padding - v;
+              from = max(begin, shift > 0 ? (shift + stride - 1) / stride : 0);
+              to = width + shift > 0 ? min(end, (width + shift - 1) / stride + 1) : 0;
+              known = v;
+            }
+            us[i] = u;
+            froms[i] = from;
+            tos[i] = to;
+            places[i] = (long)(u * width + v - padding) * xPitch + c;
+            some = min(some, from);
+            all = max(all, from);
+            stop = min(stop, to);
+            none = max(none, to);
+            if (row + i + 1 < rows && ++c == inputs) {
+              c = 0;
+              if (++v == kernelWidth) {
+                v = 0;
+                ++u;
+              }
+            }
+          }
+#define ROW_PLACE(i) const long place##i = places[i];
           EACH_LANE(ROW_PLACE)
-          int some = from0, all = from0, stop = to0, none = to0;
-#define BOUNDS(i)               \
-  some = min(some, from##i);    \
-  all = max(all, from##i);      \
-  stop = min(stop, to##i);      \
-  none = max(none, to##i);
-          EACH_LANE(BOUNDS)
 #define RESUME(i) float16 s##i = isFirst ? (float16)(0.0f) : vload16(i, sum);
           EACH_LANE(RESUME)
           const float *lineSlopes = slopes;
           for (uint line = first; line < last; ++line, lineSlopes += across * 16) {
             const int a = stride * (int)(line % outputHeight) - padding;
             // Taps of a row further down are those of later lanes.
-            if (a + LAST_LANE(u) < 0 || a + u0 >= height || some >= none) continue;
-            const int isWhole = a + u0 >= 0 && a + LAST_LANE(u) < height;
-#define IN_LINE(i) const int isInLine##i = a + u##i >= 0 && a + u##i < height;
+            if (a + us[LANES - 1] < 0 || a + us[0] >= height || some >= none) continue;
+            const int isWhole = a + us[0] >= 0 && a + us[LANES - 1] < height;
+#define IN_LINE(i) const int isInLine##i = a + us[i] >= 0 && a + us[i] < height;
             EACH_LANE(IN_LINE)
             const long pace = (long)stride * xPitch;
             global const float *p =
                 x + ((long)(line / outputHeight) * height + a) * width * xPitch + some * pace;
             const float *slope = lineSlopes + (some - begin) * 16;
             int j = some;
-            GUARDED_STEPS(isWhole ? min(all, none) : none)
-            if (j < stop) {
-              const float *const until = slope + (stop - j) * 16;
-              do {
-                const float16 factor = vload16(0, slope);
-                EACH_LANE(GRADIENT_STEP)
-                p += pace;
-                slope += 16;
-              } while (slope != until);
-              j = stop;
+            // Guarded up to where all rows read, then all, then guarded to the end.
+            for (int limit = isWhole ? min(all, none) : none;; limit = none) {
+              GUARDED_STEPS(limit)
+              if (limit == none) break;
+              if (j < stop) {
+                const float *const until = slope + (stop - j) * 16;
+                do {
+                  const float16 factor = vload16(0, slope);
+                  EACH_LANE(GRADIENT_STEP)
+                  p += pace;
+                  slope += 16;
+                } while (slope != until);
+                j = stop;
+              }
             }
-            GUARDED_STEPS(none)
           }
 #define REST(i) vstore16(s##i, i, sum);
           EACH_LANE(REST)
@@ -396,17 +419,25 @@ void gradientBands(global const float *restrict x, const uint xOffset, const uin
       }
     }
   }
+}
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void gradientBands(GRADIENT_BANDS_ARGUMENTS) {
+  sumBands(x, xOffset, xPitch, g, gOffset, gPitch, parts, partsOffset, batch, height, width,
+           inputs, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth, stride, padding,
+           bandRows, bands, tickets);
   RETURN_TICKETS
 }
 
 // dw = the sum over the bands, ascending, of their parts; LANES rows to a work-item.
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void addGradient(global const float *restrict parts, const uint partsOffset,
-                 global float *restrict dw, const uint dwOffset, const uint rows,
-                 const uint outputs, const uint bands) {
+#define ADD_GRADIENT_ARGUMENTS                                                           \
+  global const float *restrict parts, const uint partsOffset, global float *restrict dw, \
+      const uint dwOffset, const uint rows, const uint outputs, const uint bands
+
+BODY void addRows(ADD_GRADIENT_ARGUMENTS, const uint group) {
   const uint blocks = (outputs + 15) / 16;
   const uint paddedRows = (rows + LANES - 1) / LANES * LANES;
-  const uint first = get_global_id(0) * LANES;
+  const uint first = group * LANES;
   parts += partsOffset;
   dw += dwOffset;
   for (uint block = 0; block < blocks; ++block) {
@@ -427,12 +458,18 @@ void addGradient(global const float *restrict parts, const uint partsOffset,
   }
 }
 
-// parts[band][channel] = the sums of a band of positions; a work-item for each band.
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void channelSums(global const float *restrict x, const uint xOffset, const uint xPitch,
-                 global float *restrict parts, const uint partsOffset, const uint positions,
-                 const uint channels, const uint bandPositions, const uint bands) {
-  const uint band = get_global_id(0);
+void addGradient(ADD_GRADIENT_ARGUMENTS) {
+  addRows(parts, partsOffset, dw, dwOffset, rows, outputs, bands, get_global_id(0));
+}
+
+// parts[band][channel] = the sums of a band of positions; a work-item for each band.
+#define CHANNEL_SUMS_ARGUMENTS                                                    \
+  global const float *restrict x, const uint xOffset, const uint xPitch,          \
+      global float *restrict parts, const uint partsOffset, const uint positions, \
+      const uint channels, const uint bandPositions, const uint bands
+
+BODY void sumChannels(CHANNEL_SUMS_ARGUMENTS, const uint band) {
   const uint count = min(bandPositions, positions - band * bandPositions);
   global const float *line = x + xOffset + (size_t)band * bandPositions * xPitch;
   global float *target = parts + partsOffset + (size_t)band * channels;
@@ -449,6 +486,12 @@ void channelSums(global const float *restrict x, const uint xOffset, const uint 
     for (uint i = 0; i < count; ++i, pixel += xPitch) sum += *pixel;
     target[c] = sum;
   }
+}
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void channelSums(CHANNEL_SUMS_ARGUMENTS) {
+  sumChannels(x, xOffset, xPitch, parts, partsOffset, positions, channels, bandPositions, bands,
+              get_global_id(0));
 }
 
 // s_c = the sum over the bands, ascending; one work-item.

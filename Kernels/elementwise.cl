@@ -25,12 +25,15 @@ kernel void fill(global float *y, const uint yOffset, const uint count, const fl
   V = fma((T)(beta2), V, (T)(rest2) * (G * G));                    \
   P = P - (T)(stepSize) * M / fma(sqrt(V), (T)(secondMomentScale), (T)(epsilon));
 
-kernel void adam(global float *restrict p, const uint pOffset, global const float *restrict g,
-                 const uint gOffset, global float *restrict m, const uint mOffset,
-                 global float *restrict v, const uint vOffset, const uint count,
-                 const float beta1, const float rest1, const float beta2, const float rest2,
-                 const float stepSize, const float secondMomentScale, const float epsilon) {
-  const uint first = get_global_id(0) * BLOCK;
+#define ADAM_ARGUMENTS                                                                            \
+  global float *restrict p, const uint pOffset, global const float *restrict g,                   \
+      const uint gOffset, global float *restrict m, const uint mOffset, global float *restrict v, \
+      const uint vOffset, const uint count, const float beta1, const float rest1,                 \
+      const float beta2, const float rest2, const float stepSize, const float secondMomentScale,  \
+      const float epsilon
+
+BODY void adamBlock(ADAM_ARGUMENTS, const uint block) {
+  const uint first = block * BLOCK;
   const uint last = min(first + BLOCK, count);
   p += pOffset;
   g += gOffset;
@@ -53,4 +56,9 @@ kernel void adam(global float *restrict p, const uint pOffset, global const floa
     m[i] = mean;
     v[i] = square;
   }
+}
+
+kernel void adam(ADAM_ARGUMENTS) {
+  adamBlock(p, pOffset, g, gOffset, m, mOffset, v, vOffset, count, beta1, rest1, beta2, rest2,
+            stepSize, secondMomentScale, epsilon, get_global_id(0));
 }

@@ -96,6 +96,7 @@ DEFINE_GATED(float8, uint8)
       global float *restrict rowL0, const uint rowL0Offset, const uint batch, const uint width, \
       const uint rowsPerItem
 
+#if CPU
 // Launch: global size ceil(batch / rowsPerItem), local size 1.
 kernel void hardConcreteRow(GATE_ARGUMENTS) {
   const uint first = get_global_id(0) * rowsPerItem;
@@ -124,7 +125,7 @@ kernel void hardConcreteRow(GATE_ARGUMENTS) {
     rowL0[rowL0Offset + row] = (float)open;
   }
 }
-
+#else
 // Launch: global size batch * GROUP, local size GROUP. The last argument is not used here.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void hardConcreteGroup(GATE_ARGUMENTS) {
   local uint counts[GROUP];
@@ -144,6 +145,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void hardConcreteGroup
   }
   if (lane == 0) rowL0[rowL0Offset + row] = (float)counts[0];
 }
+#endif
 
 // The gradient with respect to logAlpha and, in *gate, the gate. Where a <= 0 both are 0.
 #define DEFINE_GATE_BACKWARD(F, U)                                                             \
@@ -171,6 +173,7 @@ DEFINE_GATE_BACKWARD(float8, uint8)
       const uint slopeGradientOffset, global float *restrict offsetGradient,                     \
       const uint offsetGradientOffset, const uint batch, const uint width
 
+#if CPU
 // A work-item takes eight columns. Launch: global size ceil(width / 8), local size 1.
 kernel void hardConcreteBackwardColumns(GATE_BACKWARD_ARGUMENTS) {
   const uint first = get_global_id(0) * 8;
@@ -213,7 +216,7 @@ kernel void hardConcreteBackwardColumns(GATE_BACKWARD_ARGUMENTS) {
     offsetGradient[j] = offsetSum;
   }
 }
-
+#else
 // A group takes TILE columns and passes over the batch TILE rows at a time.
 // Launch: global size (width rounded up to TILE, TILE), local size (TILE, TILE).
 kernel __attribute__((reqd_work_group_size(TILE, TILE, 1))) void hardConcreteBackwardTile(
@@ -245,3 +248,4 @@ kernel __attribute__((reqd_work_group_size(TILE, TILE, 1))) void hardConcreteBac
     offsetGradient[offsetGradientOffset + j] = sums[0][column].y;
   }
 }
+#endif

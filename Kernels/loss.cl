@@ -21,6 +21,7 @@
       const uint rowErrorOffset, global float *restrict rowL0, const uint rowL0Offset,            \
       const uint width, const uint latents
 
+#if CPU
 kernel void reconstructionLossRow(LOSS_ARGUMENTS) {
   const uint row = get_global_id(0);
   reconstructionLossOfRow(y + yOffset + (ulong)row * width, x + xOffset + (ulong)row * width,
@@ -29,7 +30,7 @@ kernel void reconstructionLossRow(LOSS_ARGUMENTS) {
                           rowError + rowErrorOffset + row, rowL0 + rowL0Offset + row, width,
                           latents);
 }
-
+#else
 kernel __attribute__((reqd_work_group_size(LOSS_GROUP, 1, 1))) void reconstructionLossGroup(
     LOSS_ARGUMENTS) {
   local float sums[LOSS_GROUP];
@@ -63,3 +64,4 @@ kernel __attribute__((reqd_work_group_size(LOSS_GROUP, 1, 1))) void reconstructi
     rowL0[rowL0Offset + row] = (float)counts[0];
   }
 }
+#endif

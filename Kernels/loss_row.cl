@@ -3,11 +3,11 @@
 // code entries. See loss.cl. Preceded by activation.cl.
 //
 // The order of the sum is fixed by the width: two chains of eight, then the rest.
-inline void reconstructionLossOfRow(global const float *y, global const float *x,
-                                    const int activation, global const float *z,
-                                    const float scale, global float *gradient,
-                                    global float *rowError, global float *rowL0,
-                                    const uint width, const uint latents) {
+BODY void reconstructionLossOfRow(global const float *y, global const float *x,
+                                  const int activation, global const float *z,
+                                  const float scale, global float *gradient,
+                                  global float *rowError, global float *rowL0,
+                                  const uint width, const uint latents) {
   // Several sums side by side, since each addition waits for the one before.
   float8 sum0 = 0, sum1 = 0;
   uint j = 0;

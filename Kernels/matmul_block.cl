@@ -191,11 +191,11 @@ void packStraight(global const float *source, const size_t stride, const uint co
 
 /* `a` may be what an earlier call of the same work-item wrote, so that nothing
  * here is `restrict`. */
-inline void MATMUL_BLOCK(global const float *a, global const float *b, global float *c,
-                        global const float *extra, global float *columnSums, const uint M,
-                        const uint N, const uint K, const uint mFirst, const uint mLast,
-                        const uint nFirst, const uint nLast, const int epilogue,
-                        const int activation)
+BODY void MATMUL_BLOCK(global const float *a, global const float *b, global float *c,
+                      global const float *extra, global float *columnSums, const uint M,
+                      const uint N, const uint K, const uint mFirst, const uint mLast,
+                      const uint nFirst, const uint nLast, const int epilogue,
+                      const int activation)
 {
     float16 bPack[KC];
 #if PACK_A

@@ -42,9 +42,9 @@
 // band is in the cache when it is read for the second time. Four sums side by side, since each
 // addition waits for the one before.
 #define DEFINE_STATISTICS(F)                                                                    \
-  inline void statistics_##F(global const float *x, const uint pitch, const uint count,         \
-                             global const float *first, global float *mean,                     \
-                             global float *square) {                                            \
+  BODY void statistics_##F(global const float *x, const uint pitch, const uint count,           \
+                           global const float *first, global float *mean,                       \
+                           global float *square) {                                              \
     const F pivot = LOAD_##F(first);                                                            \
     F sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;                                                   \
     global const float *place = x;                                                              \
@@ -80,6 +80,7 @@
 DEFINE_STATISTICS(float)
 DEFINE_STATISTICS(float8)
 
+#if CPU
 // parts: for each band the means of its deviations from the pivots, then the sums of squares.
 // Launch: global size bands, local size 1.
 kernel void statisticsBand(global const float *x, const uint xOffset, const uint xPitch,
@@ -93,6 +94,7 @@ kernel void statisticsBand(global const float *x, const uint xOffset, const uint
   statistics_##F(source + c, xPitch, count, first + c, parts + c, parts + channels + c);
   FOR_STRIPS(STATISTICS_STRIP)
 }
+#endif
 
 // Adds up the rows of a group of ROWS x CHANNELS, for each channel.
 inline float2 addRows(local float2 sums[ROWS][CHANNELS], const float2 own) {
@@ -107,6 +109,7 @@ inline float2 addRows(local float2 sums[ROWS][CHANNELS], const float2 own) {
   return sums[0][lane];
 }
 
+#if !CPU
 // Launch: global size (channels rounded up to CHANNELS, bands * ROWS), local (CHANNELS, ROWS).
 kernel __attribute__((reqd_work_group_size(CHANNELS, ROWS, 1))) void statisticsGroup(
     global const float *x, const uint xOffset, const uint xPitch, const uint positions,
@@ -135,6 +138,7 @@ kernel __attribute__((reqd_work_group_size(CHANNELS, ROWS, 1))) void statisticsG
     parts[channels] = fma(-sum.x, sum.x * share, sum.y);
   }
 }
+#endif
 
 // The sum of one number of each work-item of a group.
 inline float addGroup(local float *sums, const float own) {
@@ -186,9 +190,9 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void statisticsTotal(
 
 // y = f(scale (x - mean) deviation + shift)
 #define DEFINE_NORMALISE(F)                                                                      \
-  inline void normalise_##F(global const float *x, const uint xPitch, const uint count,          \
-                            const int activation, const F mean, const F gain, const F shift,     \
-                            global float *y, const uint yPitch) {                                \
+  BODY void normalise_##F(global const float *x, const uint xPitch, const uint count,            \
+                          const int activation, const F mean, const F gain, const F shift,       \
+                          global float *y, const uint yPitch) {                                  \
     if (activation == RELU) {                                                                    \
       for (uint i = 0; i < count; ++i, x += xPitch, y += yPitch) {                               \
         const F value = fma(LOAD_##F(x) - mean, gain, shift);                                    \
@@ -210,6 +214,7 @@ DEFINE_NORMALISE(float8)
       global const float *mean, const uint meanOffset, global const float *deviation,             \
       const uint deviationOffset, global float *y, const uint yOffset, const uint yPitch
 
+#if CPU
 // Launch: global size bands, local size 1.
 kernel void normaliseBand(NORMALISE_ARGUMENTS) {
   const uint begin = get_global_id(0) * band, count = min(band, positions - begin);
@@ -225,7 +230,7 @@ kernel void normaliseBand(NORMALISE_ARGUMENTS) {
                 yPitch);
   FOR_STRIPS(NORMALISE_STRIP)
 }
-
+#else
 // Launch: global size positions * channels / WIDTH.
 kernel void normaliseEach(NORMALISE_ARGUMENTS) {
   const uint id = (uint)get_global_id(0), parts = channels / WIDTH;
@@ -236,6 +241,7 @@ kernel void normaliseEach(NORMALISE_ARGUMENTS) {
      LOAD_PART(scale + scaleOffset + c) * LOAD_PART(deviation + deviationOffset + c),
      LOAD_PART(shift + shiftOffset + c), y + yOffset + (ulong)i * yPitch + c, 0);
 }
+#endif
 
 // h = g f'(y); y is not read where f is the identity.
 #define SLOPE(F, ACTIVATION, G, Y)                                                         \
@@ -243,11 +249,11 @@ kernel void normaliseEach(NORMALISE_ARGUMENTS) {
 
 // The sums of h and h xhat within a band, two of each side by side.
 #define DEFINE_GRADIENT_SUMS(F)                                                                \
-  inline void gradientSums_##F(global const float *g, const uint gPitch,                       \
-                               global const float *y, const uint yPitch,                       \
-                               global const float *x, const uint xPitch, const uint count,     \
-                               const int activation, const F mean, const F deviation,          \
-                               global float *shift, global float *scale) {                     \
+  BODY void gradientSums_##F(global const float *g, const uint gPitch,                         \
+                             global const float *y, const uint yPitch,                         \
+                             global const float *x, const uint xPitch, const uint count,       \
+                             const int activation, const F mean, const F deviation,            \
+                             global float *shift, global float *scale) {                       \
     F shift0 = 0, shift1 = 0, scale0 = 0, scale1 = 0;                                          \
     uint i = 0;                                                                                \
     for (; i + 2 <= count; i += 2) {                                                           \
@@ -279,6 +285,7 @@ DEFINE_GRADIENT_SUMS(float8)
       const int activation, global const float *mean, const uint meanOffset,                   \
       global const float *deviation, const uint deviationOffset
 
+#if CPU
 // parts: for each band the sums of h, then those of h xhat. Launch: global size bands, local size 1.
 kernel void gradientSumsBand(GRADIENT_MAPS, global float *parts, const uint partsOffset) {
   const uint begin = get_global_id(0) * band, count = min(band, positions - begin);
@@ -293,7 +300,7 @@ kernel void gradientSumsBand(GRADIENT_MAPS, global float *parts, const uint part
                    LOAD_##F(mean + c), LOAD_##F(deviation + c), parts + c, parts + channels + c);
   FOR_STRIPS(GRADIENT_SUMS_STRIP)
 }
-
+#else
 // Launch: as statisticsGroup.
 kernel __attribute__((reqd_work_group_size(CHANNELS, ROWS, 1))) void gradientSumsGroup(
     GRADIENT_MAPS, global float *parts, const uint partsOffset) {
@@ -319,6 +326,7 @@ kernel __attribute__((reqd_work_group_size(CHANNELS, ROWS, 1))) void gradientSum
     parts[channels] = sum.y;
   }
 }
+#endif
 
 // Launch: global size channels * GROUP, local size GROUP.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gradientSumsTotal(
@@ -344,12 +352,12 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gradientSumsTotal
 // dx = gain (h - (level + (x - mean) slant)), with gain = scale deviation, level = dshift / M and
 // slant = deviation dscale / M. dx may be g or x.
 #define DEFINE_NORMALISE_BACKWARD(F)                                                             \
-  inline void normaliseBackward_##F(global const float *g, const uint gPitch,                    \
-                                    global const float *y, const uint yPitch,                    \
-                                    global const float *x, const uint xPitch, const uint count,  \
-                                    const int activation, const F mean, const F gain,            \
-                                    const F level, const F slant, global float *dx,              \
-                                    const uint dxPitch) {                                        \
+  BODY void normaliseBackward_##F(global const float *g, const uint gPitch,                      \
+                                  global const float *y, const uint yPitch,                      \
+                                  global const float *x, const uint xPitch, const uint count,    \
+                                  const int activation, const F mean, const F gain,              \
+                                  const F level, const F slant, global float *dx,                \
+                                  const uint dxPitch) {                                          \
     for (uint i = 0; i < count; ++i) {                                                           \
       const F h = SLOPE(F, activation, g, y);                                                    \
       STORE_##F(gain *(h - fma(LOAD_##F(x) - mean, slant, level)), dx);                          \
@@ -369,6 +377,7 @@ DEFINE_NORMALISE_BACKWARD(float8)
       global const float *shiftGradient, const uint shiftGradientOffset, global float *dx,       \
       const uint dxOffset, const uint dxPitch
 
+#if CPU
 // Launch: global size bands, local size 1.
 kernel void normaliseBackwardBand(NORMALISE_BACKWARD_ARGUMENTS) {
   const uint begin = get_global_id(0) * band, count = min(band, positions - begin);
@@ -392,7 +401,7 @@ kernel void normaliseBackwardBand(NORMALISE_BACKWARD_ARGUMENTS) {
   }
   FOR_STRIPS(NORMALISE_BACKWARD_STRIP)
 }
-
+#else
 // Launch: global size positions * channels / WIDTH.
 kernel void normaliseBackwardEach(NORMALISE_BACKWARD_ARGUMENTS) {
   const uint id = (uint)get_global_id(0), parts = channels / WIDTH;
@@ -409,3 +418,4 @@ kernel void normaliseBackwardEach(NORMALISE_BACKWARD_ARGUMENTS) {
      dx + dxOffset + (ulong)i * dxPitch + c, 0);
   }
 }
+#endif

@@ -134,6 +134,7 @@ inline float dotProductOfLane(global const float *a, global const float *b, cons
   return sum;
 }
 
+#if CPU
 // parts_q = sum of x_i^2 over the q-th `share` elements. Launch: a work-item (CPU), or a work-group
 // (GPU), for each part.
 kernel void squareParts(global const float *restrict x, const uint xOffset,
@@ -144,7 +145,7 @@ kernel void squareParts(global const float *restrict x, const uint xOffset,
   x += xOffset + first;
   parts[partsOffset + part] = dotProduct(x, x, min(share, count - first));
 }
-
+#else
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void squarePartsGroup(
     global const float *restrict x, const uint xOffset, global float *restrict parts,
     const uint partsOffset, const uint count, const uint share) {
@@ -155,7 +156,9 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void squarePartsGroup(
   const float sum = sumOfGroup(dotProductOfLane(x, x, min(share, count - first)), sums);
   if (get_local_id(0) == 0) parts[partsOffset + part] = sum;
 }
+#endif
 
+#if CPU
 // result = sum of the parts, or its square root. Launch: one work-item (CPU) or work-group (GPU).
 kernel void total(global const float *restrict parts, const uint partsOffset,
                   global float *restrict result, const uint resultOffset, const uint count,
@@ -168,7 +171,7 @@ kernel void total(global const float *restrict parts, const uint partsOffset,
   for (; i < count; ++i) sum += parts[i];
   result[resultOffset] = root ? sqrt(sum) : sum;
 }
-
+#else
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void totalGroup(
     global const float *restrict parts, const uint partsOffset, global float *restrict result,
     const uint resultOffset, const uint count, const uint root) {
@@ -179,6 +182,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void totalGroup(
   sum = sumOfGroup(sum, sums);
   if (get_local_id(0) == 0) result[resultOffset] = root ? sqrt(sum) : sum;
 }
+#endif
 
 // What a row whose squares add up to `square` is multiplied by: 1 where its norm cannot be told in
 // single precision.
@@ -186,6 +190,7 @@ inline float scaleToUnit(const float square) {
   return square >= FLT_MIN && square <= FLT_MAX ? 1 / sqrt(square) : 1;
 }
 
+#if CPU
 // w_j /= ||w_j||
 kernel void normaliseRows(global float *w, const uint wOffset, const uint rows, const uint width) {
   const uint first = get_global_id(0) * ROWS;
@@ -197,7 +202,7 @@ kernel void normaliseRows(global float *w, const uint wOffset, const uint rows, 
     for (; i < width; ++i) weights[i] *= scale;
   }
 }
-
+#else
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void normaliseRowsGroup(
     global float *w, const uint wOffset, const uint rows, const uint width) {
   local float sums[GROUP];
@@ -205,7 +210,9 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void normaliseRowsGrou
   const float scale = scaleToUnit(sumOfGroup(dotProductOfLane(weights, weights, width), sums));
   for (uint i = get_local_id(0); i < width; i += GROUP) weights[i] *= scale;
 }
+#endif
 
+#if CPU
 // g_j -= (g_j . w_j) w_j
 kernel void projectRows(global float *restrict g, const uint gOffset,
                         global const float *restrict w, const uint wOffset, const uint rows,
@@ -221,7 +228,7 @@ kernel void projectRows(global float *restrict g, const uint gOffset,
     for (; i < width; ++i) slope[i] = fma(along, weights[i], slope[i]);
   }
 }
-
+#else
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void projectRowsGroup(
     global float *restrict g, const uint gOffset, global const float *restrict w,
     const uint wOffset, const uint rows, const uint width) {
@@ -232,6 +239,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void projectRowsGroup(
   for (uint i = get_local_id(0); i < width; i += GROUP)
     slope[i] = fma(along, weights[i], slope[i]);
 }
+#endif
 
 // The contractive gradient: with n_j the number of i with z_ij != 0, g_j += scale n_j w_j and
 // parts_j = n_j ||w_j||^2. Three kernels with the same arguments.
@@ -264,6 +272,7 @@ inline float addScaledRow(global const float *weights, global float *slope, cons
   return dotProduct(weights, weights, width);
 }
 
+#if CPU
 // w and g [L, D], on a CPU: eight units for each work-item.
 kernel void contractiveRows(CONTRACTIVE_ARGUMENTS) {
   const uint first = get_global_id(0) * 8;
@@ -281,7 +290,7 @@ kernel void contractiveRows(CONTRACTIVE_ARGUMENTS) {
         n * addScaledRow(w + wOffset + row, g + gOffset + row, width, scale * n);
   }
 }
-
+#else
 // w and g [L, D], on a GPU: a work-group for each unit.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void contractiveRowsGroup(
     CONTRACTIVE_ARGUMENTS) {
@@ -297,6 +306,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void contractiveRowsGr
   const float square = sumOfGroup(dotProductOfLane(w, w, width), sums);
   if (lane == 0) parts[partsOffset + unit] = n * square;
 }
+#endif
 
 // w and g [D, L].
 kernel void contractiveColumns(CONTRACTIVE_ARGUMENTS) {

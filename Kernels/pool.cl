@@ -43,9 +43,9 @@ DEFINE_POOL(float8)
       const uint width, const uint channels, global float *y, const uint yOffset,        \
       const uint yPitch
 
+#if CPU
 // Launch: global size rows, which are N H', local size 1.
-kernel void maxPoolRow(POOL_ARGUMENTS) {
-  const ulong row = get_global_id(0);
+BODY void poolRow(POOL_ARGUMENTS, const ulong row) {
   const ulong xRowPitch = (ulong)width * SIZE * xPitch;
   x += xOffset + row * SIZE * xRowPitch;
   y += yOffset + row * width * yPitch;
@@ -57,6 +57,10 @@ kernel void maxPoolRow(POOL_ARGUMENTS) {
   }
 }
 
+kernel void maxPoolRow(POOL_ARGUMENTS) {
+  poolRow(x, xOffset, xPitch, rows, width, channels, y, yOffset, yPitch, get_global_id(0));
+}
+#else
 // Launch: global size rows * width * channels.
 kernel void maxPoolEach(POOL_ARGUMENTS) {
   const uint id = (uint)get_global_id(0), pixel = id / channels, c = id - pixel * channels;
@@ -66,6 +70,7 @@ kernel void maxPoolEach(POOL_ARGUMENTS) {
     y[yOffset + (ulong)pixel * yPitch + c] = largest_float(
         x + xOffset + row * SIZE * xRowPitch + j * SIZE * (ulong)xPitch + c, xPitch, xRowPitch);
 }
+#endif
 
 #define POOL_BACKWARD_ARGUMENTS                                                           \
   global const float *g, const uint gOffset, const uint gPitch, global const float *y,    \
@@ -73,9 +78,9 @@ kernel void maxPoolEach(POOL_ARGUMENTS) {
       const uint xPitch, const uint rows, const uint width, const uint channels,          \
       const int accumulating, global float *dx, const uint dxOffset, const uint dxPitch
 
+#if CPU
 // Launch: global size rows, local size 1.
-kernel void maxPoolBackwardRow(POOL_BACKWARD_ARGUMENTS) {
-  const ulong row = get_global_id(0);
+BODY void poolRowBackward(POOL_BACKWARD_ARGUMENTS, const ulong row) {
   const ulong xRowPitch = (ulong)width * SIZE * xPitch, dxRowPitch = (ulong)width * SIZE * dxPitch;
   g += gOffset + row * width * gPitch;
   y += yOffset + row * width * yPitch;
@@ -93,6 +98,11 @@ kernel void maxPoolBackwardRow(POOL_BACKWARD_ARGUMENTS) {
   }
 }
 
+kernel void maxPoolBackwardRow(POOL_BACKWARD_ARGUMENTS) {
+  poolRowBackward(g, gOffset, gPitch, y, yOffset, yPitch, x, xOffset, xPitch, rows, width,
+                  channels, accumulating, dx, dxOffset, dxPitch, get_global_id(0));
+}
+#else
 // Launch: global size rows * width * channels.
 kernel void maxPoolBackwardEach(POOL_BACKWARD_ARGUMENTS) {
   const uint id = (uint)get_global_id(0), pixel = id / channels, c = id - pixel * channels;
@@ -105,3 +115,4 @@ kernel void maxPoolBackwardEach(POOL_BACKWARD_ARGUMENTS) {
                     dx + dxOffset + row * SIZE * dxRowPitch + j * SIZE * (ulong)dxPitch + c,
                     dxPitch, dxRowPitch);
 }
+#endif

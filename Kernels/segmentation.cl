@@ -121,10 +121,13 @@ DEFINE_SOFTMAX(float)
 DEFINE_SOFTMAX(float8)
 
 // Launch: global size ceil(positions / band), local size 1.
-kernel void softmaxBand(global const float *a, const uint aOffset, global float *p,
-                        const uint pOffset, const uint positions, const uint classes,
-                        const uint band) {
-  uint i = get_global_id(0) * band;
+#define SOFTMAX_ARGUMENTS                                                         \
+  global const float *a, const uint aOffset, global float *p, const uint pOffset, \
+      const uint positions, const uint classes, const uint band
+
+#if CPU
+BODY void softmaxPositions(SOFTMAX_ARGUMENTS, const uint item) {
+  uint i = item * band;
   const uint end = min(i + band, positions);
   a += aOffset;
   p += pOffset;
@@ -133,6 +136,10 @@ kernel void softmaxBand(global const float *a, const uint aOffset, global float 
   for (; i < end; ++i) softmax_float(a + (ulong)i * COUNT, p + (ulong)i * COUNT, classes);
 }
 
+kernel void softmaxBand(SOFTMAX_ARGUMENTS) {
+  softmaxPositions(a, aOffset, p, pOffset, positions, classes, band, get_global_id(0));
+}
+#else
 // Launch: global size positions. The last argument is not used here.
 kernel void softmaxEach(global const float *a, const uint aOffset, global float *p,
                         const uint pOffset, const uint positions, const uint classes,
@@ -140,6 +147,7 @@ kernel void softmaxEach(global const float *a, const uint aOffset, global float 
   const ulong i = get_global_id(0);
   if (i < positions) softmax_float(a + aOffset + i * COUNT, p + pOffset + i * COUNT, classes);
 }
+#endif
 
 inline float addLanes(const float8 v) {
   const float4 four = v.lo + v.hi;
@@ -154,14 +162,15 @@ inline float addLanes(const float8 v) {
       global float *p, const uint pOffset, const uint positions, const uint classes,          \
       const uint band, global float *parts, const uint partsOffset
 
+#if CPU
 // Launch: global size bands, local size 1.
-kernel void segmentationSumsBand(SUMS_ARGUMENTS) {
-  const uint begin = get_global_id(0) * band, count = min(band, positions - begin);
+BODY void sumPositions(SUMS_ARGUMENTS, const uint item) {
+  const uint begin = item * band, count = min(band, positions - begin);
   a += aOffset + (ulong)begin * COUNT;
   p += pOffset + (ulong)begin * COUNT;
   labels += labelsOffset + begin;
   weights += weightsOffset;
-  parts += partsOffset + (ulong)get_global_id(0) * 3 * (COUNT + 1);
+  parts += partsOffset + (ulong)item * 3 * (COUNT + 1);
   {
     float8 weight8 = 0, entropy8 = 0, count8 = 0;
     float weight = 0, entropy = 0, labelled = 0;
@@ -194,6 +203,12 @@ kernel void segmentationSumsBand(SUMS_ARGUMENTS) {
   }
 }
 
+kernel void segmentationSumsBand(SUMS_ARGUMENTS) {
+  sumPositions(a, aOffset, labels, labelsOffset, weights, weightsOffset, p, pOffset, positions,
+               classes, band, parts, partsOffset, get_global_id(0));
+}
+#endif
+
 // The sums over a group; the fourth number is not used.
 inline float4 addGroup(local float4 *sums, const float x, const float y, const float z) {
   const uint lane = get_local_id(0);
@@ -207,6 +222,7 @@ inline float4 addGroup(local float4 *sums, const float x, const float y, const f
   return sums[0];
 }
 
+#if !CPU
 // Launch: global size bands * GROUP, local size GROUP.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void segmentationSumsGroup(
     SUMS_ARGUMENTS) {
@@ -241,6 +257,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void segmentationSumsG
     }
   }
 }
+#endif
 
 // From the sums the figures and, in `factors`, what the gradient is made of: of the Dice's
 // derivative what holds at the label and what holds everywhere, and the cross-entropy's, each for
@@ -299,9 +316,10 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void segmentationTotal
       const uint factorsOffset, const uint positions, const uint classes, const uint band,    \
       global float *gradient, const uint gradientOffset
 
+#if CPU
 // Launch: global size bands, local size 1.
-kernel void segmentationSlopeBand(SLOPE_ARGUMENTS) {
-  uint i = get_global_id(0) * band;
+BODY void slopePositions(SLOPE_ARGUMENTS, const uint item) {
+  uint i = item * band;
   const uint end = min(i + band, positions);
   labels += labelsOffset;
   factors += factorsOffset;
@@ -314,6 +332,11 @@ kernel void segmentationSlopeBand(SLOPE_ARGUMENTS) {
                 factors + 2 * COUNT, classes);
 }
 
+kernel void segmentationSlopeBand(SLOPE_ARGUMENTS) {
+  slopePositions(labels, labelsOffset, factors, factorsOffset, positions, classes, band, gradient,
+                 gradientOffset, get_global_id(0));
+}
+#else
 // Launch: global size positions.
 kernel void segmentationSlopeEach(SLOPE_ARGUMENTS) {
   const uint i = get_global_id(0);
@@ -322,3 +345,4 @@ kernel void segmentationSlopeEach(SLOPE_ARGUMENTS) {
     slope_float(gradient + gradientOffset + (ulong)i * COUNT, labels + labelsOffset + i, factors,
                 factors + COUNT, factors + 2 * COUNT, classes);
 }
+#endif

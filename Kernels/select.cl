@@ -83,8 +83,8 @@ inline uint boundOfEquals(global const float *row, const uint count, const int k
 //
 // Entries whose key is at most `floor` are not kept, so that there may be fewer than k: with floor 0
 // those that a ReLU would make 0 need not be told apart. With LOWEST_KEY exactly k are kept.
-inline Selection kthLargest(global const float *row, const uint count, const uint k,
-                            const int floor) {
+BODY Selection kthLargest(global const float *row, const uint count, const uint k,
+                          const int floor) {
   Selection result;
   const uint candidates =
       countAtLeast(row, count, floor == LOWEST_KEY ? -INFINITY : valueOfKey(floor + 1));

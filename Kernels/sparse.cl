@@ -29,6 +29,7 @@ inline uint atLeast16(global const float *p, const float t) {
   SOURCE(float, a), TENSOR(uint, indices), TENSOR(float, values), const uint rows, const uint k, \
       const uint latents
 
+#if CPU
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparseTopKCPU(TOPK_ARGUMENTS, volatile global uint *tickets) {
   FOR_EACH_TICKET(block, (rows + ROWS - 1) / ROWS) {
@@ -58,7 +59,7 @@ void sparseTopKCPU(TOPK_ARGUMENTS, volatile global uint *tickets) {
   }
   RETURN_TICKETS
 }
-
+#else
 // Global size: GROUP work-items a row. Each counts what is kept in a stretch of its own, and then
 // knows where to write it.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
@@ -84,9 +85,11 @@ void sparseTopKGPU(TOPK_ARGUMENTS) {
       values[s++] = a[j] > 0.0f ? a[j] : 0.0f;
     }
 }
+#endif
 
 // MARK: The scatter
 
+#if CPU
 // z_(i, indices_is) = values_is, 0 elsewhere. Global size: one work-item a row.
 kernel void sparseScatterCPU(SOURCE(uint, indices), SOURCE(float, values), TENSOR(float, z),
                              const uint rows, const uint k, const uint latents) {
@@ -98,7 +101,7 @@ kernel void sparseScatterCPU(SOURCE(uint, indices), SOURCE(float, values), TENSO
   for (uint j = 0; j < latents; ++j) z[j] = 0;
   for (uint s = 0; s < k; ++s) z[indices[s]] = values[s];
 }
-
+#else
 // Global size: a work-item for each element of the dense code, which looks itself up.
 kernel void sparseScatterGPU(SOURCE(uint, indices), SOURCE(float, values), TENSOR(float, z),
                              const uint rows, const uint k, const uint latents) {
@@ -118,13 +121,14 @@ kernel void sparseScatterGPU(SOURCE(uint, indices), SOURCE(float, values), TENSO
   z[zOffset + (ulong)row * latents + j] =
       indices[s] == j ? values[valuesOffset + (ulong)row * k + s] : 0.0f;
 }
+#endif
 
 // MARK: The reconstruction
 
 // y = bias + sum over s of values_s w_(indices_s)
-inline void decodeRow(global const uint *indices, global const float *values,
-                      global const float *w, global const float *bias, global float *y,
-                      const uint k, const uint width) {
+BODY void decodeRow(global const uint *indices, global const float *values,
+                    global const float *w, global const float *bias, global float *y,
+                    const uint k, const uint width) {
   global const float *from = bias;
   for (uint s = 0; s < k; s += 8) {
 #define KEPT(i)                                                                    \
@@ -140,6 +144,7 @@ inline void decodeRow(global const uint *indices, global const float *values,
   SOURCE(uint, indices), SOURCE(float, values), SOURCE(float, w), SOURCE(float, bias),         \
       TENSOR(float, y), const uint rows, const uint k, const uint width
 
+#if CPU
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparseDecodeCPU(DECODE_ARGUMENTS, volatile global uint *tickets) {
   FOR_EACH_TICKET(block, (rows + ROWS - 1) / ROWS) {
@@ -149,7 +154,7 @@ void sparseDecodeCPU(DECODE_ARGUMENTS, volatile global uint *tickets) {
   }
   RETURN_TICKETS
 }
-
+#else
 // Global size: GROUP work-items a row.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 void sparseDecodeGPU(DECODE_ARGUMENTS) {
@@ -163,6 +168,7 @@ void sparseDecodeGPU(DECODE_ARGUMENTS) {
     y[yOffset + (ulong)row * width + d] = sum;
   }
 }
+#endif
 
 // MARK: The pass: decode, loss, and the gradient of the code
 
@@ -173,8 +179,8 @@ void sparseDecodeGPU(DECODE_ARGUMENTS) {
       const uint width
 
 // The loss of a row whose reconstruction y stands in `gradient`, which receives the gradient.
-inline float lossOfRow(global const float *x, global float *gradient, const float scale,
-                       const uint width) {
+BODY float lossOfRow(global const float *x, global float *gradient, const float scale,
+                     const uint width) {
   float16 sum = 0;
   uint d = 0;
   for (; d + 16 <= width; d += 16) {
@@ -191,6 +197,7 @@ inline float lossOfRow(global const float *x, global float *gradient, const floa
   return sum16(sum) + rest;
 }
 
+#if CPU
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparsePassCPU(PASS_ARGUMENTS, volatile global uint *tickets) {
   MOVE(w)
@@ -234,7 +241,7 @@ void sparsePassCPU(PASS_ARGUMENTS, volatile global uint *tickets) {
   }
   RETURN_TICKETS
 }
-
+#else
 // Global size: GROUP work-items a row. A work-item reads only its own columns of `gradient` again.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 void sparsePassGPU(PASS_ARGUMENTS) {
@@ -282,3 +289,4 @@ void sparsePassGPU(PASS_ARGUMENTS) {
     }
   }
 }
+#endif

@@ -22,6 +22,7 @@
   SOURCE(uint, indices), SOURCE(float, values), TENSOR(uint, offsets), TENSOR(uint, entries),    \
       TENSOR(uint, firings), const uint count, const uint latents
 
+#if CPU
 // A sort by counting, in one work-item: some ten thousand entries take as long as a launch or two.
 kernel void sparseGroupCPU(GROUP_ARGUMENTS) {
   MOVE(indices)
@@ -50,7 +51,7 @@ kernel void sparseGroupCPU(GROUP_ARGUMENTS) {
   for (uint j = latents; j > 0; --j) offsets[j] = offsets[j - 1];
   offsets[0] = 0;
 }
-
+#else
 // A work-item for each latent, rounded up to whole groups. All entries pass by in local memory,
 // twice: once to be counted, with those of lower latents, which come before; once to be placed.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
@@ -90,13 +91,14 @@ void sparseGroupGPU(GROUP_ARGUMENTS) {
     if (j == latents - 1) offsets[latents] = lower + own;
   }
 }
+#endif
 
 // MARK: Gradients by latent
 
 // sums_d = sum over the entries of weights_e rows_(e / k, first + d), d < count
-inline void addEntries(global const uint *entries, const uint entryCount,
-                       global const float *weights, const uint k, global const float *rows,
-                       const uint width, const uint count, float *sums) {
+BODY void addEntries(global const uint *entries, const uint entryCount,
+                     global const float *weights, const uint k, global const float *rows,
+                     const uint width, const uint count, float *sums) {
   for (uint d = 0; d < count; ++d) sums[d] = 0;
   uint n = 0;
 #define ENTRY(i)                                              \
@@ -128,6 +130,7 @@ inline float sumOfEntries(global const uint *entries, const uint entryCount,
 
 #define GRADIENT_ARGUMENTS BATCH_ARGUMENTS, TENSOR(float, dD), TENSOR(float, dE), TENSOR(float, db)
 
+#if CPU
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparseGradientsCPU(GRADIENT_ARGUMENTS, volatile global uint *tickets) {
   float16 store[CHUNK / 16];
@@ -152,6 +155,7 @@ void sparseGradientsCPU(GRADIENT_ARGUMENTS, volatile global uint *tickets) {
   }
   RETURN_TICKETS
 }
+#endif
 
 // sum over the entries of weights_e rows_(e / k, d): one column.
 inline float columnOfEntries(global const uint *entries, const uint entryCount,
@@ -163,6 +167,7 @@ inline float columnOfEntries(global const uint *entries, const uint entryCount,
   return sum;
 }
 
+#if !CPU
 // Global size: GROUP work-items a latent.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 void sparseGradientsGPU(GRADIENT_ARGUMENTS) {
@@ -178,6 +183,7 @@ void sparseGradientsGPU(GRADIENT_ARGUMENTS) {
   }
   if (lane == 0) db[dbOffset + j] = sumOfEntries(own, n, codeGradient);
 }
+#endif
 
 // MARK: Adam, as elementwise.cl has it
 
@@ -220,7 +226,7 @@ inline float inverseNorm(const float square) {
 }
 
 // sum over d of a_d b_d
-inline float dotOfRow(const float *a, global const float *b, const uint count) {
+BODY float dotOfRow(const float *a, global const float *b, const uint count) {
   float16 sum0 = 0, sum1 = 0;
   uint d = 0;
   for (; d + 32 <= count; d += 32) {
@@ -233,8 +239,8 @@ inline float dotOfRow(const float *a, global const float *b, const uint count) {
 }
 
 // Adam on a row with the slopes g_d - along p_d; the sum of the squares of what p becomes.
-inline float adamRow(global float *p, global float *m, global float *v, const float *g,
-                     const float along, const uint count, ADAM_PARAMETERS) {
+BODY float adamRow(global float *p, global float *m, global float *v, const float *g,
+                   const float along, const uint count, ADAM_PARAMETERS) {
   float16 sum = 0;
   uint d = 0;
   for (; d + 16 <= count; d += 16) {
@@ -256,10 +262,10 @@ inline float adamRow(global float *p, global float *m, global float *v, const fl
 
 // Adam on a row whose slopes are the sums over the entries, g_d = sum of weights_e rows_(e / k, d):
 // the last entries are added as the step is made, while the divisions keep the core busy.
-inline void adamOfEntries(global float *p, global float *m, global float *v,
-                          global const uint *entries, const uint entryCount,
-                          global const float *weights, const uint k, global const float *rows,
-                          const uint width, const uint count, float *sums, ADAM_PARAMETERS) {
+BODY void adamOfEntries(global float *p, global float *m, global float *v,
+                        global const uint *entries, const uint entryCount,
+                        global const float *weights, const uint k, global const float *rows,
+                        const uint width, const uint count, float *sums, ADAM_PARAMETERS) {
   uint n = (entryCount - 1) / 8 * 8;
   addEntries(entries, n, weights, k, rows, width, count, sums);
 #define ADAM_ROWS(EACH)                                                                       \
@@ -288,6 +294,7 @@ inline void adamOfEntries(global float *p, global float *m, global float *v,
     ADAM_ROWS(EACH4)
 }
 
+#if CPU
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparseUpdateCPU(UPDATE_ARGUMENTS, volatile global uint *tickets) {
   float16 store[CHUNK / 16];
@@ -331,7 +338,7 @@ void sparseUpdateCPU(UPDATE_ARGUMENTS, volatile global uint *tickets) {
   }
   RETURN_TICKETS
 }
-
+#else
 // Global size: GROUP work-items a latent. Latents without entries take part in the barriers alone.
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 void sparseUpdateGPU(UPDATE_ARGUMENTS) {
@@ -370,3 +377,4 @@ void sparseUpdateGPU(UPDATE_ARGUMENTS) {
     adamScalar(bias + j, biasMean + j, biasSquare + j, sumOfEntries(own, n, codeGradient),
                ADAM_NUMBERS);
 }
+#endif

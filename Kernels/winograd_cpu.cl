@@ -36,11 +36,12 @@
 
 // packed[block of 16 results][one of 16 places][source][16] = G g G^T, zeros where there is no result.
 // A work-item for each source of each block.
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void packWinograd(global const float *restrict w, const uint wOffset,
-                  global float *restrict packed, const uint packedOffset, const uint sources,
-                  const uint results, const int isAdjoint) {
-  const uint source = get_global_id(0) % sources, block = get_global_id(0) / sources;
+#define PACK_WINOGRAD_ARGUMENTS                                                            \
+  global const float *restrict w, const uint wOffset, global float *restrict packed,       \
+      const uint packedOffset, const uint sources, const uint results, const int isAdjoint
+
+BODY void packSource(PACK_WINOGRAD_ARGUMENTS, const uint item) {
+  const uint source = item % sources, block = item / sources;
   const uint first = block * 16;
   const uint count = min(results - first, 16u);
   w += wOffset;
@@ -73,6 +74,11 @@ void packWinograd(global const float *restrict w, const uint wOffset,
     vstore16((outer - rows[u][1]) * 0.5f, 0, target + 2 * pitch);
     vstore16(rows[u][2], 0, target + 3 * pitch);
   }
+}
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void packWinograd(PACK_WINOGRAD_ARGUMENTS) {
+  packSource(w, wOffset, packed, packedOffset, sources, results, isAdjoint, get_global_id(0));
 }
 
 // Where tiles lie: the first row and column of their results, and their images. Tiles past `count`
@@ -135,16 +141,17 @@ void transformSources(global const float *x, const uint pitch, const int height,
 }
 
 // `sources` is a multiple of 16, at most MOST_SOURCES, and `zeros` are as many.
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void convolveWinograd(global const float *restrict x, const uint xOffset, const uint xPitch,
-                      global const float *restrict zeros, const uint zerosOffset,
-                      global const float *restrict packed, const uint packedOffset,
-                      global const float *restrict bias, const uint biasOffset,
-                      const uint hasBias, const int isRectified, global float *restrict y,
-                      const uint yOffset, const uint yPitch, const uint batch, const int height,
-                      const int width, const uint sources, const int resultHeight,
-                      const int resultWidth, const uint results, const int padding,
-                      volatile global uint *tickets) {
+#define CONVOLVE_WINOGRAD_ARGUMENTS                                                           \
+  global const float *restrict x, const uint xOffset, const uint xPitch,                      \
+      global const float *restrict zeros, const uint zerosOffset,                             \
+      global const float *restrict packed, const uint packedOffset,                           \
+      global const float *restrict bias, const uint biasOffset, const uint hasBias,           \
+      const int isRectified, global float *restrict y, const uint yOffset, const uint yPitch, \
+      const uint batch, const int height, const int width, const uint sources,                \
+      const int resultHeight, const int resultWidth, const uint results, const int padding,   \
+      volatile global uint *tickets
+
+BODY void convolveTiles(CONVOLVE_WINOGRAD_ARGUMENTS) {
   const int down = (resultHeight + 1) / 2, across = (resultWidth + 1) / 2;
   const uint tiles = batch * down * across;
   const uint blocks = (results + 15) / 16;
@@ -227,6 +234,13 @@ void convolveWinograd(global const float *restrict x, const uint xOffset, const 
       }
     }
   }
+}
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void convolveWinograd(CONVOLVE_WINOGRAD_ARGUMENTS) {
+  convolveTiles(x, xOffset, xPitch, zeros, zerosOffset, packed, packedOffset, bias, biasOffset,
+                hasBias, isRectified, y, yOffset, yPitch, batch, height, width, sources,
+                resultHeight, resultWidth, results, padding, tickets);
   RETURN_TICKETS
 }
 
@@ -236,15 +250,15 @@ void convolveWinograd(global const float *restrict x, const uint xOffset, const 
 // the sums of the 16 places, before G^T and G, in `parts` [band][block][place][input][16], with the
 // inputs rounded up to a multiple of LANES. Each is one chain over the band's tiles, ascending. The
 // bands depend on the shape alone, and so does every bit.
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void gradientWinograd(global const float *restrict x, const uint xOffset, const uint xPitch,
-                      global const float *restrict g, const uint gOffset, const uint gPitch,
-                      global const float *restrict zeros, const uint zerosOffset,
-                      global float *restrict parts, const uint partsOffset, const uint batch,
-                      const int height, const int width, const uint inputs,
-                      const int outputHeight, const int outputWidth, const uint outputs,
-                      const int padding, const uint bandTiles, const uint bands,
-                      volatile global uint *tickets) {
+#define GRADIENT_WINOGRAD_ARGUMENTS                                                             \
+  global const float *restrict x, const uint xOffset, const uint xPitch,                        \
+      global const float *restrict g, const uint gOffset, const uint gPitch,                    \
+      global const float *restrict zeros, const uint zerosOffset, global float *restrict parts, \
+      const uint partsOffset, const uint batch, const int height, const int width,              \
+      const uint inputs, const int outputHeight, const int outputWidth, const uint outputs,     \
+      const int padding, const uint bandTiles, const uint bands, volatile global uint *tickets
+
+BODY void sumTiles(GRADIENT_WINOGRAD_ARGUMENTS) {
   const int down = (outputHeight + 1) / 2, across = (outputWidth + 1) / 2;
   const uint tiles = batch * down * across;
   const uint blocks = (outputs + 15) / 16;
@@ -334,17 +348,24 @@ void gradientWinograd(global const float *restrict x, const uint xOffset, const 
       }
     }
   }
+}
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void gradientWinograd(GRADIENT_WINOGRAD_ARGUMENTS) {
+  sumTiles(x, xOffset, xPitch, g, gOffset, gPitch, zeros, zerosOffset, parts, partsOffset, batch,
+           height, width, inputs, outputHeight, outputWidth, outputs, padding, bandTiles, bands,
+           tickets);
   RETURN_TICKETS
 }
 
 // dw = G^T (the sum over the bands, ascending, of their parts) G; a work-item for each input.
-kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void addGradientWinograd(global const float *restrict parts, const uint partsOffset,
-                         global float *restrict dw, const uint dwOffset, const uint inputs,
-                         const uint outputs, const uint bands) {
+#define ADD_GRADIENT_WINOGRAD_ARGUMENTS                                                  \
+  global const float *restrict parts, const uint partsOffset, global float *restrict dw, \
+      const uint dwOffset, const uint inputs, const uint outputs, const uint bands
+
+BODY void addInput(ADD_GRADIENT_WINOGRAD_ARGUMENTS, const uint input) {
   const uint blocks = (outputs + 15) / 16;
   const size_t pitch = (inputs + LANES - 1) / LANES * LANES * 16;
-  const uint input = get_global_id(0);
   parts += partsOffset + (size_t)input * 16;
   dw += dwOffset;
   for (uint block = 0; block < blocks; ++block) {
@@ -380,4 +401,9 @@ void addGradientWinograd(global const float *restrict parts, const uint partsOff
       }
     }
   }
+}
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void addGradientWinograd(ADD_GRADIENT_WINOGRAD_ARGUMENTS) {
+  addInput(parts, partsOffset, dw, dwOffset, inputs, outputs, bands, get_global_id(0));
 }

@@ -2,6 +2,8 @@
 #ifndef SPARROW_KERNELS_H
 #define SPARROW_KERNELS_H
 
+extern const char *const sparrowKernelDeclarations;
+extern const char *const sparrowKernelBodies;
 extern const char *const sparrowKernelActivation;
 extern const char *const sparrowKernelElementwise;
 extern const char *const sparrowKernelOptimizer;

@@ -1,5 +1,8 @@
 import Kernels
+import Logging
 import OpenCLRuntime
+
+private let logger = Logger(label: "sparrow.kernels")
 
 /// The OpenCL C sources, each under the name of its file, and programs of several files.
 package enum KernelSource: String, CaseIterable, Sendable {
@@ -11,10 +14,15 @@ package enum KernelSource: String, CaseIterable, Sendable {
     sparseSums, codes, gates, convolutionCPU, winogradCPU, convolutionGPU
   case tileGPU, convolutionGradientGPU, convolutionPartsGPU
   case logarithm, strips, normalise, pool, segmentation
+  /// What goes before every program, and before that where the compiler does not read its own
+  /// declarations of functions.
+  case bodies, declarations
 
   fileprivate var embedded: String {
     switch self {
     case .common: ""
+    case .bodies: String(cString: sparrowKernelBodies)
+    case .declarations: String(cString: sparrowKernelDeclarations)
     case .activation: String(cString: sparrowKernelActivation)
     case .elementwise: String(cString: sparrowKernelElementwise)
     case .optimizer: String(cString: sparrowKernelOptimizer)
@@ -101,7 +109,7 @@ package struct KernelSources: Sendable {
         ]
       default: [own]
       }
-    return pieces.joined(separator: "\n")
+    return ([text(.bodies)] + pieces).joined(separator: "\n")
   }
 
   /// What gives the function in the next copy of `matmul_block.cl` another name and form.
@@ -120,8 +128,12 @@ package struct KernelSources: Sendable {
 /// Builds programs when they are first needed and keeps their kernels.
 final class KernelLibrary {
   private let context: Context
+  private let family: DeviceFamily
   private let cache: ProgramCache?
   private let sources: KernelSources
+  /// Whether programs bring the declarations of OpenCL C's functions, where the compiler can do
+  /// without its own.
+  private(set) var declaresFunctions: Bool
   private var kernels: [Key: Kernel] = [:]
   private var programs: [ProgramKey: Program] = [:]
   private var forms: [FormKey: Kernel] = [:]
@@ -142,10 +154,13 @@ final class KernelLibrary {
     let form: UInt64
   }
 
-  init(context: Context, cache: ProgramCache?, sources: KernelSources) {
+  init(context: Context, family: DeviceFamily, cache: ProgramCache?, sources: KernelSources) {
     self.context = context
+    self.family = family
     self.cache = cache
     self.sources = sources
+    let device = context.device.properties
+    declaresFunctions = device.isPoCL && device.kind == .cpu
   }
 
   /// What has been used so far, each as its program, its name and which operands it turns.
@@ -188,9 +203,26 @@ final class KernelLibrary {
 
   private func build(_ key: ProgramKey) throws -> Program {
     let macros = key.definitions.sorted { $0.key < $1.key }.map { " -D\($0.key)=\($0.value)" }
-    return try Program(
-      context: context,
-      source: sources.program(of: key.source),
-      options: "-cl-std=CL1.2" + macros.joined(), name: key.source.rawValue, cache: cache)
+    // Which of the kernels that there are twice, for CPUs and for GPUs, are compiled.
+    let options = "-cl-std=CL1.2 -DCPU=\(family == .cpu ? 1 : 0)" + macros.joined()
+    let source = sources.program(of: key.source)
+    func program(_ source: String, _ options: String) throws -> Program {
+      try Program(
+        context: context, source: source, options: options, name: key.source.rawValue, cache: cache)
+    }
+    if declaresFunctions {
+      do {
+        return try program(
+          sources.text(of: .declarations) + source, options + Self.withoutDeclarations)
+      } catch let error as OpenCLError where error.isBuildFailure {
+        // Another version of the compiler may want its own, or the program is wrong anyway.
+        logger.debug("\(error); from here on with the compiler's declarations")
+        declaresFunctions = false
+      }
+    }
+    return try program(source, options)
   }
+
+  /// Makes PoCL's compiler think that it has read Clang's `opencl-c.h`.
+  private static let withoutDeclarations = " -D_OPENCL_H_"
 }

@@ -49,7 +49,7 @@ package final class OpenCLBackend: Backend {
     name = "\(device.name) (\(device.platformName))"
     context = try Context(device: device)
     queue = try CommandQueue(context: context, profiling: profiling)
-    library = KernelLibrary(context: context, cache: cache, sources: sources)
+    library = KernelLibrary(context: context, family: self.family, cache: cache, sources: sources)
     tickets = try Memory(context: context, byteCount: 2 * MemoryLayout<UInt32>.stride)
     try queue.fill(tickets, with: UInt32(0))
     zeros = try Memory(
@@ -65,6 +65,9 @@ package final class OpenCLBackend: Backend {
 
   /// The kernels that have been used so far, as `program.kernel`: what a list of cases covers.
   package var kernelNames: Set<String> { library.kernelNames }
+
+  /// Whether programs bring the declarations of OpenCL C's functions; see `KernelLibrary`.
+  package var declaresFunctions: Bool { library.declaresFunctions }
 
   // MARK: Memory
 

@@ -57,12 +57,14 @@ package struct DeviceDescription: Sendable, Equatable {
   /// where a self-test has failed.
   package var refusal: String?
 
+  /// Whether the platform is PoCL, whose compiler is Clang within this process.
+  package var isPoCL: Bool { platformName == "Portable Computing Language" }
+
   /// Whether the platform keeps compiled kernels on disk itself, as PoCL does: it compiles a kernel
   /// when it is first launched, and to hand out a program's binary would compile all of them, and
   /// once more each that is launched.
   package var keepsPrograms: Bool {
-    platformName == "Portable Computing Language"
-      && ProcessInfo.processInfo.environment["POCL_KERNEL_CACHE"] != "0"
+    isPoCL && ProcessInfo.processInfo.environment["POCL_KERNEL_CACHE"] != "0"
   }
 
   package init(

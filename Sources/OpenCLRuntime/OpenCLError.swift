@@ -19,6 +19,9 @@ package struct OpenCLError: Error, CustomStringConvertible, Equatable {
   /// The code's name in the OpenCL headers, such as `CL_BUILD_PROGRAM_FAILURE`.
   package var symbol: String { Self.symbol(of: code) }
 
+  /// Whether a compiler did not take a program.
+  package var isBuildFailure: Bool { code == cl_int(CL_BUILD_PROGRAM_FAILURE) }
+
   /// One line, after which a build log may follow.
   package var description: String {
     let head = "\(call) failed with \(symbol) (\(code))"

@@ -304,6 +304,27 @@ import Verification
     #expect(error.contains("clBuildProgram") && error.contains("'common'"))
   }
 
+  /// PoCL compiles all programs with the declarations that come with them, and, where it does not,
+  /// with its own.
+  @Test(arguments: DeviceFamily.allCases) func programsBringTheirDeclarations(
+    family: DeviceFamily
+  ) throws {
+    guard let device = try TestDevice.find() else { return }
+    let isPoCL = device.properties.isPoCL && device.properties.kind == .cpu
+    let backend = try OpenCLBackend(device: device, family: family, tuning: .rule)
+    for operation in OperationCases.start { _ = try operation.report(on: backend) }
+    #expect(backend.declaresFunctions == isPoCL)
+    let other = try OpenCLBackend(
+      device: device, family: family, tuning: .rule,
+      sources: KernelSources.standard.replacing(.declarations, with: "float fma(float);\n"))
+    let operations = OperationCases.start(of: ["adam", "matmul"])
+    try #require(operations.count > 1)
+    for operation in operations {
+      #expect(try operation.report(on: other).comparison.failure == nil)
+    }
+    #expect(!other.declaresFunctions)
+  }
+
   @Test func theIdentityFollowsWhatMatters() {
     let device = DeviceDescription(name: "A", driverVersion: "1", platformName: "P", kind: .gpu)
     let identity = SelfTestIdentity(device)
