@@ -1,4 +1,5 @@
-"""Measures what trust rests on: killed runs that end as ones left alone, what checkpoints cost, and flat memory.
+"""Measures what trust rests on: killed runs that end as ones left alone, what checkpoints cost, flat memory, and how
+long the self-test before the first use of a device takes.
 
 Each section is a function of the table SECTIONS that returns lines of Markdown, and is written into
 Benchmarks/results/trust-<date>.md when it is done; what it measured goes into the .json beside it. Sections that are
@@ -11,6 +12,7 @@ import datetime
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -134,6 +136,85 @@ def memory(options, results):
            "| MiB | " + " | ".join(f"{resident[epoch]:.1f}" for epoch in shown) + " |"]
 
 
+# Name, arguments of the tool; what stands in braces is made before.
+FIRST = [
+    ("evaluate", ["evaluate", "--model", "{model}", "--data", "glyphs:100"]),
+    ("encode", ["encode", "--model", "{model}", "--data", "glyphs:100", "--output", "{output}"]),
+    ("train", ["train", "{glyphs}"]),
+    ("train, topk:8", ["train", "{glyphs}", "--code", "topk:8"]),
+    ("train, jumprelu", ["train", "{glyphs}", "--code", "jumprelu"]),
+    ("train, hardconcrete", ["train", "{glyphs}", "--code", "hardconcrete"]),
+    ("train, 1024 latents, topk:8, sparse arithmetic",
+     ["train", "{glyphs}", "--latents", "1024", "--code", "topk:8"]),
+    ("segment predict", ["segment", "predict", "--model", "{segmenter}", "--images", "{images}", "--output", "{output}"]),
+    ("segment pretrain", ["segment", "pretrain", "--images", "{images}", "{steps}"]),
+    ("segment train", ["segment", "train", "--images", "{images}", "--labels", "{labels}", "{steps}"]),
+]
+
+
+def first(options, results):
+    """The self-test before each command with nothing compiled, and the command with and without it."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        made = {name: [folder / name / "model.safetensors"] for name in ("model", "segmenter")}
+        made |= {name: [folder / "drawn" / name] for name in ("images", "labels")}
+        made["output"] = [folder / "output"]
+        made["glyphs"] = ["--data", "glyphs:100", "--batch", 32, "--epochs", 1, "--output", folder / "output"]
+        made["steps"] = ["--steps", 2, "--output", folder / "output"]
+
+        def command(arguments):
+            parts = [made.get(part.strip("{}"), [part]) if part.startswith("{") else [part] for part in arguments]
+            return [options.sparrow, *sum(parts, []), "--device", options.device]
+
+        def run(arguments, *more):
+            """Its seconds, and those of the self-test where there was one."""
+            caches, output = folder / "caches", folder / "output"
+            for path in (caches, output):
+                shutil.rmtree(path, ignore_errors=True)
+            if output.is_file():
+                output.unlink()
+            for name in ("POCL_CACHE_DIR", "SPARROW_CACHE_DIR"):
+                os.environ[name] = str(caches / name)
+                Path(os.environ[name]).mkdir(parents=True)
+            seconds, _ = timed([*command(arguments), *more])
+            verdicts = [json.loads(path.read_text())["verdict"] for path in caches.glob("*/self-test-*.json")]
+            return seconds, *(verdict["passed"]["seconds"] for verdict in verdicts)
+
+        saved = {name: os.environ.get(name) for name in ("POCL_CACHE_DIR", "SPARROW_CACHE_DIR")}
+        try:
+            timed([options.sparrow, "segment", "draw", "--count", 2, "--output", folder / "drawn"])
+            for name, kind in (("model", "train"), ("segmenter", "segment train")):
+                run(dict(FIRST)[kind])
+                (folder / "output").rename(folder / name)
+            for name, arguments in FIRST:
+                say(f"first use: {name}")
+                each = results[name] = {"self_test": [], "with": [], "without": []}
+                for _ in range(options.repeats):
+                    seconds, self_test = run(arguments)
+                    each["self_test"].append(self_test)
+                    each["with"].append(seconds)
+                    each["without"].append(run(arguments, "--force-device")[0])
+                yield None
+        finally:
+            for name, value in saved.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+    def spread(values):
+        return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+    yield ["## First use", "",
+           f"The self-test of the operations that a command needs, before the first use of a device, and the command's "
+           f"own time with and without it (`--force-device`), with nothing compiled before; 100 glyphs for an epoch, or "
+           f"2 steps on drawn images; seconds, medians of {options.repeats} and extremes "
+           f"(`python3 Benchmarks/trust.py --only first`).", "",
+           "| command | self-test | command with it | without |", "|---|---|---|---|",
+           *[f"| {name} | {spread(each['self_test'])} | {spread(each['with'])} | {spread(each['without'])} |"
+             for name, each in results.items()]]
+
+
 def disk(options, results):
     """A disk that fills up and one that becomes read-only, as small file systems in memory; needs root."""
     with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +257,7 @@ def disk(options, results):
 
 # In the order of the report. A section is a generator: it yields after each measurement, so that what there is is
 # kept, its lines or None where there are none yet; `results` is its own part of the .json.
-SECTIONS = {"kills": kills, "disk": disk, "overhead": overhead, "memory": memory}
+SECTIONS = {"kills": kills, "disk": disk, "overhead": overhead, "memory": memory, "first": first}
 
 
 def write(path, everything):
@@ -202,6 +283,7 @@ def main():
     parser.add_argument("--codes", help="only those of the codes, such as relu,topk")
     parser.add_argument("--pairs", type=int, default=12, help="of runs for the overhead (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=8, help="of a run for the overhead (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=7, help="of each first use (default: %(default)s)")
     parser.add_argument("--only", default=",".join(SECTIONS), help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=ROOT / "Benchmarks" / "results")
     options = parser.parse_args()
