@@ -9,10 +9,12 @@
 #endif
 
 // s_n = sum over m of x_mn
-kernel void columnSums(global const float *restrict x, const uint xOffset,
-                       global float *restrict s, const uint sOffset, const uint rows,
-                       const uint width) {
-  const uint first = get_global_id(0) * COLUMNS;
+#define COLUMN_SUMS_ARGUMENTS                                                   \
+  global const float *restrict x, const uint xOffset, global float *restrict s, \
+      const uint sOffset, const uint rows, const uint width
+
+BODY void sumColumns(COLUMN_SUMS_ARGUMENTS, const uint block) {
+  const uint first = block * COLUMNS;
   x += xOffset;
   s += sOffset;
 #if COLUMNS == 8
@@ -30,11 +32,17 @@ kernel void columnSums(global const float *restrict x, const uint xOffset,
   }
 }
 
+kernel void columnSums(COLUMN_SUMS_ARGUMENTS) {
+  sumColumns(x, xOffset, s, sOffset, rows, width, get_global_id(0));
+}
+
 // counts_n += number of m with z_mn != 0
-kernel void countNonzero(global const float *restrict z, const uint zOffset,
-                         global uint *restrict counts, const uint countsOffset, const uint rows,
-                         const uint width) {
-  const uint first = get_global_id(0) * COLUMNS;
+#define COUNT_ARGUMENTS                                                             \
+  global const float *restrict z, const uint zOffset, global uint *restrict counts, \
+      const uint countsOffset, const uint rows, const uint width
+
+BODY void countColumns(COUNT_ARGUMENTS, const uint block) {
+  const uint first = block * COLUMNS;
   z += zOffset;
   counts += countsOffset;
 #if COLUMNS == 8
@@ -52,4 +60,8 @@ kernel void countNonzero(global const float *restrict z, const uint zOffset,
     for (uint i = 0; i < rows; ++i) count += z[(ulong)i * width + j] != 0.0f;
     counts[j] += count;
   }
+}
+
+kernel void countNonzero(COUNT_ARGUMENTS) {
+  countColumns(z, zOffset, counts, countsOffset, rows, width, get_global_id(0));
 }

@@ -81,19 +81,13 @@ BODY void packTap(PACK_TAPS_ARGUMENTS, const uint row) {
     return;
   }
   const uint count = min(results - first, 16u);
-  w += wOffset;
-  if (isAdjoint) {
-    const int place = (lastRow - u * stride) * kernelWidth + lastColumn - v * stride;
-    global const float *source = w + ((size_t)place * inputs + first) * outputs;
-    for (uint c = 0; c < 16; ++c)
-      for (uint o = 0; o < sources; ++o)
-        target[(size_t)o * 16 + c] = c < count ? source[(size_t)c * outputs + o] : 0.0f;
-  } else {
-    global const float *source = w + (size_t)(u * kernelWidth + v) * inputs * outputs + first;
-    for (uint c = 0; c < sources; ++c)
-      for (uint o = 0; o < 16; ++o)
-        target[(size_t)c * 16 + o] = o < count ? source[(size_t)c * outputs + o] : 0.0f;
-  }
+  const int place = isAdjoint
+                        ? (lastRow - u * stride) * kernelWidth + lastColumn - v * stride
+                        : u * kernelWidth + v;
+  w += wOffset + (size_t)place * inputs * outputs + (isAdjoint ? first * outputs : first);
+  const uint step = isAdjoint ? outputs : 1, next = isAdjoint ? 1 : outputs;
+  for (uint c = 0; c < sources; ++c, w += next, target += 16)
+    for (uint o = 0; o < 16; ++o) target[o] = o < count ? w[(size_t)o * step] : 0.0f;
 }
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))

@@ -15,15 +15,17 @@
 #define GATHER_ROWS 1
 #endif
 
-kernel void gather(global const uchar *restrict pixels, const uint pixelsOffset,
-                   global const uint *restrict order, const uint orderOffset,
-                   global float *restrict x, const uint xOffset, const uint batch,
-                   const uint width, const float scale, const float shift, const uint centred,
-                   global const float *restrict mean, const uint meanOffset) {
+#define GATHER_ARGUMENTS                                                                           \
+  global const uchar *restrict pixels, const uint pixelsOffset, global const uint *restrict order, \
+      const uint orderOffset, global float *restrict x, const uint xOffset, const uint batch,      \
+      const uint width, const float scale, const float shift, const uint centred,                  \
+      global const float *restrict mean, const uint meanOffset
+
+BODY void gatherBlock(GATHER_ARGUMENTS, const uint column, const uint block) {
   mean += meanOffset;
-  const uint first = get_global_id(0) * GATHER_BLOCK;
+  const uint first = column * GATHER_BLOCK;
   const uint last = min(first + GATHER_BLOCK, width);
-  const uint firstRow = get_global_id(1) * GATHER_ROWS;
+  const uint firstRow = block * GATHER_ROWS;
   for (uint row = firstRow; row < min(firstRow + GATHER_ROWS, batch); ++row) {
     // The set may have more than 2^32 pixels.
     global const uchar *source = pixels + pixelsOffset + (ulong)order[orderOffset + row] * width;
@@ -39,4 +41,9 @@ kernel void gather(global const uchar *restrict pixels, const uint pixelsOffset,
       target[j] = centred ? value - mean[j] : value;
     }
   }
+}
+
+kernel void gather(GATHER_ARGUMENTS) {
+  gatherBlock(pixels, pixelsOffset, order, orderOffset, x, xOffset, batch, width, scale, shift,
+              centred, mean, meanOffset, get_global_id(0), get_global_id(1));
 }

@@ -198,6 +198,32 @@ BODY float lossOfRow(global const float *x, global float *gradient, const float 
 }
 
 #if CPU
+// dz_s = the dot product of g with the row of weights of each latent that is above 0, else 0.
+BODY void dotRows(global const uint *kept, global const float *z, global const float *w,
+                  global const float *g, global float *dz, const uint k, const uint width) {
+  for (uint s = 0; s < k; s += 8) {
+#define DOT_ROW(i)                                                                 \
+  global const float *w##i = w + (ulong)kept[min(s + i, k - 1)] * width;            \
+  float16 a##i = 0;                                                                \
+  float r##i = 0;
+    EACH8(DOT_ROW)
+    uint d = 0;
+    for (; d + 16 <= width; d += 16) {
+      const float16 slope = vload16(0, g + d);
+#define DOT_VECTOR(i) a##i = fma(slope, vload16(0, w##i + d), a##i);
+      EACH8(DOT_VECTOR)
+    }
+    for (; d < width; ++d) {
+      const float slope = g[d];
+#define DOT_VALUE(i) r##i = fma(slope, w##i[d], r##i);
+      EACH8(DOT_VALUE)
+    }
+#define DOT_STORE(i) \
+  if (s + i < k) dz[s + i] = z[s + i] > 0.0f ? sum16(a##i) + r##i : 0.0f;
+    EACH8(DOT_STORE)
+  }
+}
+
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void sparsePassCPU(PASS_ARGUMENTS, volatile global uint *tickets) {
   MOVE(w)
@@ -216,27 +242,7 @@ void sparsePassCPU(PASS_ARGUMENTS, volatile global uint *tickets) {
       rowL0[rowL0Offset + row] = (float)count;
 
       // The rows of weights are still in the core's cache.
-      for (uint s = 0; s < k; s += 8) {
-#define DOT_ROW(i)                                                                 \
-  global const float *w##i = w + (ulong)kept[min(s + i, k - 1)] * width;            \
-  float16 a##i = 0;                                                                \
-  float r##i = 0;
-        EACH8(DOT_ROW)
-        uint d = 0;
-        for (; d + 16 <= width; d += 16) {
-          const float16 slope = vload16(0, g + d);
-#define DOT_VECTOR(i) a##i = fma(slope, vload16(0, w##i + d), a##i);
-          EACH8(DOT_VECTOR)
-        }
-        for (; d < width; ++d) {
-          const float slope = g[d];
-#define DOT_VALUE(i) r##i = fma(slope, w##i[d], r##i);
-          EACH8(DOT_VALUE)
-        }
-#define DOT_STORE(i) \
-  if (s + i < k) dz[s + i] = z[s + i] > 0.0f ? sum16(a##i) + r##i : 0.0f;
-        EACH8(DOT_STORE)
-      }
+      dotRows(kept, z, w, g, dz, k, width);
     }
   }
   RETURN_TICKETS

@@ -50,13 +50,10 @@ BODY void packSource(PACK_WINOGRAD_ARGUMENTS, const uint item) {
     float16 taps[3];
     for (int u = 0; u < 3; ++u) {
       float values[16];
-      if (isAdjoint) {
-        global const float *from = w + ((size_t)(8 - 3 * u - v) * results + first) * sources + source;
-        for (uint i = 0; i < 16; ++i) values[i] = i < count ? from[(size_t)i * sources] : 0.0f;
-      } else {
-        global const float *from = w + ((size_t)(3 * u + v) * sources + source) * results + first;
-        for (uint i = 0; i < 16; ++i) values[i] = i < count ? from[i] : 0.0f;
-      }
+      const size_t place = isAdjoint ? ((size_t)(8 - 3 * u - v) * results + first) * sources + source
+                                     : ((size_t)(3 * u + v) * sources + source) * results + first;
+      for (uint i = 0; i < 16; ++i)
+        values[i] = i < count ? w[place + (isAdjoint ? i * sources : i)] : 0.0f;
       taps[u] = vload16(0, values);
     }
     const float16 outer = taps[0] + taps[2];
