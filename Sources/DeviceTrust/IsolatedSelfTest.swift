@@ -10,14 +10,15 @@ package enum IsolatedSelfTest {
   ///   - processes: how many run the command side by side, one or two: compilers take one core.
   ///   - parts: what they share: how many numbers, from 0, they find on their standard input, a byte
   ///     each, the last first; whichever reads one does that part. At most 256.
+  ///   - environment: variables that they have besides or other than this process has them.
   /// - Returns: the joint verdict; nil where the command cannot be started.
   package static func verdict(
     of executable: String, _ arguments: [String], seconds: Double, processes: Int = 1,
-    parts: Int = 0
+    parts: Int = 0, environment: [String: String] = [:]
   ) -> SelfTestVerdict? {
     guard let queue = Queue(parts) else { return nil }
     let children = (0..<min(processes, Interruption.mostChildren)).compactMap { _ in
-      Child(executable, arguments, input: queue.descriptor)
+      Child(executable, arguments, environment, input: queue.descriptor)
     }
     guard !children.isEmpty else { return nil }
     Interruption.setChildren(children.map(\.process))
@@ -94,7 +95,9 @@ private final class Child {
   /// The most output that is kept.
   private static let longestOutput = 1 << 20
 
-  init?(_ executable: String, _ arguments: [String], input: Int32) {
+  init?(
+    _ executable: String, _ arguments: [String], _ environment: [String: String], input: Int32
+  ) {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { return nil }
     defer { close(ends[1]) }
@@ -132,8 +135,8 @@ private final class Child {
       &attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
 
     var words = ([executable] + arguments).map { strdup($0) } + [nil]
-    var variables =
-      ProcessInfo.processInfo.environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    let all = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
+    var variables = all.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for text in words + variables { free(text) } }
     var process = pid_t()
     guard posix_spawn(&process, executable, &actions, &attributes, &words, &variables) == 0 else {

@@ -98,6 +98,10 @@ enum SelfTesting {
     }
   }
 
+  /// PoCL compiles in a worker thread, most often the first; bound to cores, as they are for
+  /// arithmetic, those of two processes would compile on one core.
+  private static let unboundThreads = ["POCL_AFFINITY": "0"]
+
   /// Runs the self-test in processes of its own, or, where none can be started, in this one.
   static func run(_ device: Device, _ extent: Extent) -> SelfTestVerdict {
     let cases = extent.cases
@@ -112,7 +116,7 @@ enum SelfTesting {
     if let executable = Bundle.main.executablePath,
       let verdict = IsolatedSelfTest.verdict(
         of: executable, arguments, seconds: limit, processes: processes,
-        parts: OperationCases.parts(of: cases).count)
+        parts: OperationCases.parts(of: cases).count, environment: unboundThreads)
     {
       guard case .passed(let count, _) = verdict, count != cases.count else { return verdict }
       return .failed("its processes ran \(count) of \(cases.count) cases")

@@ -206,6 +206,17 @@ import Testing
       IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", either], seconds: 300, processes: 2) == wrong)
   }
 
+  /// Variables reach the processes, in the place of those that are there.
+  @Test func variablesReachTheProcesses() throws {
+    let passed = try IsolatedSelfTest.text(of: .passed(cases: 3, seconds: 0.5))
+    let script = "[ \"$PATH:$SPARROW_A\" = 'x:y z' ] && echo '\(passed)'"
+    #expect(
+      IsolatedSelfTest.verdict(
+        of: "/bin/sh", ["-c", script], seconds: 600,
+        environment: ["SPARROW_A": "y z", "PATH": "x"])
+        == .passed(cases: 3, seconds: 0.5))
+  }
+
   /// A build log of any length leaves the pipe free.
   @Test func longErrorsAreCut() throws {
     let long = SelfTestVerdict.failed(String(repeating: "\u{1}é", count: 100_000))
