@@ -3,7 +3,7 @@ long the self-test before the first use of a device takes.
 
 Each section is a function of the table SECTIONS that returns lines of Markdown, and is written into
 Benchmarks/results/trust-<date>.md when it is done; what it measured goes into the .json beside it. Sections that are
-not run again keep what they had on the same day.
+not run again keep what they had on the same day, and the commit it was measured at.
 """
 
 import argparse
@@ -268,8 +268,11 @@ def write(path, everything):
              f"Commit {facts['sparrow']}, {facts['cpu']}, {facts['cores']} cores, "
              f"{'; '.join(facts.get('opencl', []))}.", ""]
     for name in SECTIONS:
-        lines += everything["sections"].get(name, {}).get("lines", [])
-        lines += [""] if name in everything["sections"] else []
+        section = everything["sections"].get(name, {})
+        own = section.get("lines", [])
+        if own and section.get("commit", facts["sparrow"]) != facts["sparrow"]:
+            own = [own[0], "", f"Commit {section['commit']}.", *own[1:]]
+        lines += own + ([""] if section else [])
     path.with_suffix(".md").write_text("\n".join(lines).rstrip() + "\n")
 
 
@@ -299,6 +302,7 @@ def main():
         if name not in SECTIONS:
             parser.error(f"--only: '{name}' is none of {', '.join(SECTIONS)}")
         section = everything["sections"].setdefault(name, {"results": {}})
+        section["commit"] = everything["machine"]["sparrow"]
         start = time.time()
         for lines in SECTIONS[name](options, section["results"]):
             if lines is not None:
