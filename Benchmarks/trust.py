@@ -50,11 +50,12 @@ def kills(options, results):
                       f"{each['identical']} of {each['runs']} |" for known, each in results.items()]
 
 
-def timed(command):
+def timed(command, variables=None):
     """Runs a program that must succeed: its wall-clock and its processor seconds."""
     start = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env={**os.environ, **(variables or {})})
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
@@ -173,34 +174,26 @@ def first(options, results):
                 shutil.rmtree(path, ignore_errors=True)
             if output.is_file():
                 output.unlink()
-            for name in ("POCL_CACHE_DIR", "SPARROW_CACHE_DIR"):
-                os.environ[name] = str(caches / name)
-                Path(os.environ[name]).mkdir(parents=True)
-            seconds, _ = timed([*command(arguments), *more])
+            variables = {name: str(caches / name) for name in ("POCL_CACHE_DIR", "SPARROW_CACHE_DIR")}
+            for path in variables.values():
+                Path(path).mkdir(parents=True)
+            seconds, _ = timed([*command(arguments), *more], variables)
             verdicts = [json.loads(path.read_text())["verdict"] for path in caches.glob("*/self-test-*.json")]
             return seconds, *(verdict["passed"]["seconds"] for verdict in verdicts)
 
-        saved = {name: os.environ.get(name) for name in ("POCL_CACHE_DIR", "SPARROW_CACHE_DIR")}
-        try:
-            timed([options.sparrow, "segment", "draw", "--count", 2, "--output", folder / "drawn"])
-            for name, kind in (("model", "train"), ("segmenter", "segment train")):
-                run(dict(FIRST)[kind])
-                (folder / "output").rename(folder / name)
-            for name, arguments in FIRST:
-                say(f"first use: {name}")
-                each = results[name] = {"self_test": [], "with": [], "without": []}
-                for _ in range(options.repeats):
-                    seconds, self_test = run(arguments)
-                    each["self_test"].append(self_test)
-                    each["with"].append(seconds)
-                    each["without"].append(run(arguments, "--force-device")[0])
-                yield None
-        finally:
-            for name, value in saved.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+        timed([options.sparrow, "segment", "draw", "--count", 2, "--output", folder / "drawn"])
+        for name, kind in (("model", "train"), ("segmenter", "segment train")):
+            run(dict(FIRST)[kind])
+            (folder / "output").rename(folder / name)
+        for name, arguments in FIRST:
+            say(f"first use: {name}")
+            each = results[name] = {"self_test": [], "with": [], "without": []}
+            for _ in range(options.repeats):
+                seconds, self_test = run(arguments)
+                each["self_test"].append(self_test)
+                each["with"].append(seconds)
+                each["without"].append(run(arguments, "--force-device")[0])
+            yield None
 
     def spread(values):
         return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"

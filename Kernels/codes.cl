@@ -81,8 +81,9 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void topKGroup(
 }
 #endif
 
+// The whole batch as one row of `count` entries.
 #if CPU
-// The whole batch as one row of `count` entries. Launch: one work-item.
+// Launch: one work-item.
 kernel void batchTopKWhole(global const float *restrict a, const uint aOffset,
                            global float *restrict z, const uint zOffset,
                            global float *restrict threshold, const uint thresholdOffset,

@@ -21,10 +21,8 @@ DEFINE_ALL(float16, int16, as_int16, as_float16)
 #endif
 #if LANES == 6
 #define EACH_LANE(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#define LAST_LANE(x) x##5
 #elif LANES == 8
 #define EACH_LANE(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
-#define LAST_LANE(x) x##7
 #else
 #error "LANES must be 6 or 8"
 #endif

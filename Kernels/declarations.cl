@@ -32,8 +32,6 @@ FUNCTION(int) isnan(float);
   FUNCTION(I) clz(I);
 INTEGERS(int)
 INTEGERS(uint)
-INTEGERS(long)
-INTEGERS(ulong)
 
 FUNCTION(float) convert_float(int);
 FUNCTION(float8) convert_float8(int8);
@@ -69,7 +67,6 @@ ACTION(uint) atomic_xchg(volatile global uint *, uint);
 VECTORS(float, 8)
 VECTORS(float, 16)
 VECTORS(uchar, 8)
-VECTORS(int, 8)
 VECTORS(uint, 8)
 
 #undef FUNCTION

@@ -80,8 +80,8 @@
 DEFINE_STATISTICS(float)
 DEFINE_STATISTICS(float8)
 
-#if CPU
 // parts: for each band the means of its deviations from the pivots, then the sums of squares.
+#if CPU
 // Launch: global size bands, local size 1.
 kernel void statisticsBand(global const float *x, const uint xOffset, const uint xPitch,
                            const uint positions, const uint channels, const uint band,
@@ -285,8 +285,9 @@ DEFINE_GRADIENT_SUMS(float8)
       const int activation, global const float *mean, const uint meanOffset,                   \
       global const float *deviation, const uint deviationOffset
 
+// parts: for each band the sums of h, then those of h xhat.
 #if CPU
-// parts: for each band the sums of h, then those of h xhat. Launch: global size bands, local size 1.
+// Launch: global size bands, local size 1.
 kernel void gradientSumsBand(GRADIENT_MAPS, global float *parts, const uint partsOffset) {
   const uint begin = get_global_id(0) * band, count = min(band, positions - begin);
   g += gOffset + (ulong)begin * gPitch;

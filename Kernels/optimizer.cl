@@ -134,9 +134,9 @@ inline float dotProductOfLane(global const float *a, global const float *b, cons
   return sum;
 }
 
-#if CPU
 // parts_q = sum of x_i^2 over the q-th `share` elements. Launch: a work-item (CPU), or a work-group
 // (GPU), for each part.
+#if CPU
 kernel void squareParts(global const float *restrict x, const uint xOffset,
                         global float *restrict parts, const uint partsOffset, const uint count,
                         const uint share) {
@@ -158,8 +158,8 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void squarePartsGroup(
 }
 #endif
 
-#if CPU
 // result = sum of the parts, or its square root. Launch: one work-item (CPU) or work-group (GPU).
+#if CPU
 kernel void total(global const float *restrict parts, const uint partsOffset,
                   global float *restrict result, const uint resultOffset, const uint count,
                   const uint root) {
@@ -190,8 +190,8 @@ inline float scaleToUnit(const float square) {
   return square >= FLT_MIN && square <= FLT_MAX ? 1 / sqrt(square) : 1;
 }
 
-#if CPU
 // w_j /= ||w_j||
+#if CPU
 kernel void normaliseRows(global float *w, const uint wOffset, const uint rows, const uint width) {
   const uint first = get_global_id(0) * ROWS;
   for (uint row = first; row < min(first + ROWS, rows); ++row) {
@@ -212,8 +212,8 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void normaliseRowsGrou
 }
 #endif
 
-#if CPU
 // g_j -= (g_j . w_j) w_j
+#if CPU
 kernel void projectRows(global float *restrict g, const uint gOffset,
                         global const float *restrict w, const uint wOffset, const uint rows,
                         const uint width) {

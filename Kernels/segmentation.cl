@@ -120,12 +120,12 @@ inline float labels_float(global const uchar *labels) { return (float)*labels; }
 DEFINE_SOFTMAX(float)
 DEFINE_SOFTMAX(float8)
 
-// Launch: global size ceil(positions / band), local size 1.
 #define SOFTMAX_ARGUMENTS                                                         \
   global const float *a, const uint aOffset, global float *p, const uint pOffset, \
       const uint positions, const uint classes, const uint band
 
 #if CPU
+// Launch: global size ceil(positions / band), local size 1.
 BODY void softmaxPositions(SOFTMAX_ARGUMENTS, const uint item) {
   uint i = item * band;
   const uint end = min(i + band, positions);
