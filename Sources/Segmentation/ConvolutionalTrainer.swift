@@ -54,14 +54,17 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
 
   /// How much of a batch's statistics the running ones take in: as learning slows down they are taken
   /// over more batches, since those of two or four crops differ, and use goes by them alone
-  /// (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm"). In the first steps it is what weighs
-  /// step t by t, so that nothing is left of what the running ones were before.
+  /// (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm"), but not over more than about the last
+  /// twentieth of the run, before which the weights were others. It is at least what weighs step t by
+  /// t^19 or nearly so (Shamir and Zhang 2013, "Stochastic gradient descent for non-smooth
+  /// optimization", polynomial-decay averaging), so that nothing is left of what the running ones were
+  /// before the first step.
   ///
   /// - Parameters:
   ///   - step: counted from 1.
   ///   - rate: of learning in this step.
   package func momentum(step: Int, rate: Double) -> Float {
-    Float(max(0.1 * min(1, rate / learningRate), 2 / Double(step + 1)))
+    Float(max(0.1 * min(1, rate / learningRate), 20 / (Double(step) + 19)))
   }
 
   /// What is wrong with it, in one line.

@@ -242,12 +242,12 @@ import Training
       network: ConvolutionalConfiguration(
         inputs: 1, baseChannels: 4, levels: 2, code: .relu, hasSkips: true, outputs: 2),
       length: .steps(1000), learningRate: 2e-3)
-    // The first batch counts wholly, then step t by t.
+    // The first batch counts wholly, those of the first twentieth hardly in the end.
     #expect(training.momentum(step: 1, rate: 2e-3) == 1)
-    #expect(training.momentum(step: 3, rate: 2e-3) == 0.5)
+    #expect(training.momentum(step: 21, rate: 2e-3) == 0.5)
     #expect(training.momentum(step: 200, rate: 2e-3) == 0.1)
     #expect(abs(training.momentum(step: 700, rate: 6e-4) - 0.03) < 1e-7)
-    #expect(abs(training.momentum(step: 999, rate: 2e-5) - 0.002) < 1e-7)
+    #expect(abs(training.momentum(step: 981, rate: 2e-5) - 0.02) < 1e-7)
     #expect(training.momentum(step: 999, rate: 1) == 0.1)
   }
 
@@ -294,7 +294,7 @@ import Training
       let done = Double(step - 1) / Double(steps)
       // One step of warm-up, with a twentieth of the rate.
       let rate = step == 1 ? 0.05 : max(0.01, (1 - done) / 0.98)
-      let momentum = Float(max(0.1 * min(1, rate), 2 / Double(step + 1)))
+      let momentum = Float(max(0.1 * min(1, rate), 20 / Double(step + 19)))
       for i in expected.indices { expected[i] += momentum * (own[i] - expected[i]) }
     }
     for (found, expected) in zip(model.statistics, expected) {
