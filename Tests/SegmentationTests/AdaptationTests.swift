@@ -242,7 +242,7 @@ import Training
       network: ConvolutionalConfiguration(
         inputs: 1, baseChannels: 4, levels: 2, code: .relu, hasSkips: true, outputs: 2),
       length: .steps(1000), learningRate: 2e-3)
-    // The first batch counts wholly, those of the first twentieth hardly in the end.
+    // The first batch counts wholly; later ones for at least 20 / (step + 19).
     #expect(training.momentum(step: 1, rate: 2e-3) == 1)
     #expect(training.momentum(step: 21, rate: 2e-3) == 0.5)
     #expect(training.momentum(step: 200, rate: 2e-3) == 0.1)
