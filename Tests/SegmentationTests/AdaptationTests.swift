@@ -253,7 +253,8 @@ import Training
 
   /// Where the weights stay as they are, a run ends with the weighted mean of its batches' statistics.
   @Test func aRunEndsWithTheMeanOfItsBatches() throws {
-    let steps = 50
+    // Enough for the rate of learning to tell, too.
+    let steps = 400
     let network = ConvolutionalConfiguration(
       inputs: 1, baseChannels: 4, levels: 2, code: .relu, hasSkips: true, outputs: 2)
     let training = ConvolutionalTraining(
@@ -292,9 +293,7 @@ import Training
       try oracle.forward(workspace, momentum: 1, step: nil)
       let own = try backend.download(oracle.statistics)
       let done = Double(step - 1) / Double(steps)
-      // One step of warm-up, with a twentieth of the rate.
-      let rate = step == 1 ? 0.05 : max(0.01, (1 - done) / 0.98)
-      let momentum = Float(max(0.1 * min(1, rate), 20 / Double(step + 19)))
+      let momentum = training.momentum(step: step, rate: training.rate(at: done))
       for i in expected.indices { expected[i] += momentum * (own[i] - expected[i]) }
     }
     for (found, expected) in zip(model.statistics, expected) {

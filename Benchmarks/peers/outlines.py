@@ -6,14 +6,12 @@ them in the test images at the share that fits a labelled image best: what a met
 nucleus and nothing else, and draws it as the labelled image does.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 from scipy import ndimage
-from skimage import filters, io
+from skimage import filters
 
-ROOT = Path(__file__).resolve().parents[1]
+import bbbc039
+
 SHARES = np.arange(0.3, 0.66, 0.02)
 # Pixels around a component that may be its nucleus's.
 REACH = 5
@@ -32,29 +30,23 @@ def overlaps(image, truth):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "data" / "bbbc039")
-    parser.add_argument("--images", default="G06_s3,A12_s7,I11_s6,K03_s5",
-                        help="labelled images (default: %(default)s)")
-    options = parser.parse_args()
+    options = bbbc039.arguments(__doc__)
 
     def counted(part, name):
-        return overlaps(io.imread(options.data / part / "images" / f"{name}.tif").astype(float),
-                        io.imread(options.data / part / "labels" / f"{name}.png") > 0)
+        return overlaps(*bbbc039.load(options.data, part, name))
 
     def fits(counts):
         return counts[:, 0] / counts[:, 1]
 
-    names = {part: sorted(path.stem for path in (options.data / part / "images").glob("*.tif"))
-             for part in ("train", "test")}
-    tests = [counted("test", name) for name in names["test"]]
+    tests = [counted("test", name) for name in bbbc039.names(options.data, "test")]
     whole = fits(sum(tests))
-    for name in options.images.split(","):
+    for name in options.images:
         own = fits(counted("train", name))
         best = own.argmax()
         print(f"{name} labelled: best share {SHARES[best]:.2f}, IoU there {own[best]:.4f}; "
               f"the test images at this share {whole[best]:.4f}")
-    best = [SHARES[fits(counted("train", name)).argmax()] for name in names["train"]]
+    best = [SHARES[fits(counted("train", name)).argmax()]
+            for name in bbbc039.names(options.data, "train")]
     print(f"best shares of the training images: {min(best):.2f} to {max(best):.2f}, "
           f"mean {np.mean(best):.3f}")
     print(f"the test images at {SHARES[whole.argmax()]:.2f}, best for all: {whole.max():.4f}; "
