@@ -8,14 +8,16 @@ enum Interruption {
   /// What the handler reads, in memory that stays: it must not allocate or take a lock.
   private struct Remains {
     var path: UnsafeMutablePointer<CChar>?
-    /// 0 for none.
-    var children: (pid_t, pid_t) = (0, 0)
+    /// `mostChildren` of them, 0 for none.
+    let children: UnsafeMutablePointer<pid_t>
   }
 
   // Unsafe is safe here: written before the handler is installed and while it is, word by word.
   nonisolated(unsafe) private static let remains: UnsafeMutablePointer<Remains> = {
+    let children = UnsafeMutablePointer<pid_t>.allocate(capacity: mostChildren)
+    children.initialize(repeating: 0, count: mostChildren)
     let pointer = UnsafeMutablePointer<Remains>.allocate(capacity: 1)
-    pointer.initialize(to: Remains())
+    pointer.initialize(to: Remains(children: children))
     return pointer
   }()
 
@@ -23,18 +25,18 @@ enum Interruption {
   private static let turn = NSLock()
 
   /// The most processes that are killed as well.
-  static let mostChildren = 2
+  static let mostChildren = 8
 
   /// The processes that are killed as well.
   static func setChildren(_ processes: [pid_t]) {
     precondition(processes.count <= mostChildren)
-    remains.pointee.children = (
-      processes.first ?? 0, processes.count > 1 ? processes[1] : 0
-    )
+    for place in 0..<mostChildren {
+      remains.pointee.children[place] = place < processes.count ? processes[place] : 0
+    }
   }
 
   /// Runs `body`; a signal that asks the process to end meanwhile removes the file first, ends the
-  /// child, and then does what it would have done. Several at once, as in tests, are not guarded.
+  /// children, and then does what it would have done. Several at once, as in tests, are not guarded.
   static func removing<Result>(_ path: String, during body: () -> Result) -> Result {
     guard turn.try() else { return body() }
     defer { turn.unlock() }
@@ -65,9 +67,9 @@ enum Interruption {
 
   private static let handle: Handler = { number in
     if let path = remains.pointee.path { unlink(path) }
-    let (first, second) = remains.pointee.children
-    if first > 0 { kill(first, SIGKILL) }
-    if second > 0 { kill(second, SIGKILL) }
+    for place in 0..<mostChildren where remains.pointee.children[place] > 0 {
+      kill(remains.pointee.children[place], SIGKILL)
+    }
     signal(number, SIG_DFL)
     // Delivered when this returns.
     raise(number)

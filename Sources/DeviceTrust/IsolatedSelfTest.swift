@@ -3,11 +3,17 @@ import Foundation
 /// Runs a self-test in processes of its own, so that a driver which crashes or hangs takes down
 /// these and not the one that wants to know.
 package enum IsolatedSelfTest {
+  /// The most processes that share a self-test.
+  package static let mostProcesses = Interruption.mostChildren
+
   /// Runs a command that writes a verdict as JSON on its standard output, and waits for it.
   ///
+  /// Where several processes that share the work meet an error or crash, one does it all again: a
+  /// device may take no more than one at a time, or not have the memory for them.
+  ///
   /// - Parameters:
-  ///   - seconds: after which the process is killed.
-  ///   - processes: how many run the command side by side, one or two: compilers take one core.
+  ///   - seconds: after which the processes are killed.
+  ///   - processes: how many run the command side by side, at most `mostProcesses`.
   ///   - parts: what they share: how many numbers, from 0, they find on their standard input, a byte
   ///     each, the last first; whichever reads one does that part. At most 256.
   ///   - environment: variables that they have besides or other than this process has them.
@@ -16,8 +22,21 @@ package enum IsolatedSelfTest {
     of executable: String, _ arguments: [String], seconds: Double, processes: Int = 1,
     parts: Int = 0, environment: [String: String] = [:]
   ) -> SelfTestVerdict? {
+    func run(_ processes: Int) -> SelfTestVerdict? {
+      sharedVerdict(
+        of: executable, arguments, seconds: seconds, processes: processes, parts: parts,
+        environment: environment)
+    }
+    let verdict = run(processes)
+    return processes > 1 && verdict?.mayBeOfSharing == true ? run(1) : verdict
+  }
+
+  private static func sharedVerdict(
+    of executable: String, _ arguments: [String], seconds: Double, processes: Int, parts: Int,
+    environment: [String: String]
+  ) -> SelfTestVerdict? {
     guard let queue = Queue(parts) else { return nil }
-    let children = (0..<min(processes, Interruption.mostChildren)).compactMap { _ in
+    let children = (0..<min(processes, mostProcesses)).compactMap { _ in
       Child(executable, arguments, environment, input: queue.descriptor)
     }
     guard !children.isEmpty else { return nil }

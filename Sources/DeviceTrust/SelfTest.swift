@@ -1,4 +1,5 @@
 import Compute
+import Foundation
 import OpenCLBackend
 import OpenCLRuntime
 import Verification
@@ -8,8 +9,8 @@ package enum SelfTest {
   /// The first case that goes wrong ends it.
   ///
   /// - Parameters:
-  ///   - draw: gives the places of the parts that are run; all of them when nil. See
-  ///     `OperationCases.parts(of:)`.
+  ///   - draw: gives the places of the parts that are run, among `parts(of:on:family:)`; all of
+  ///     them when nil.
   ///   - family: the layout of the kernels; by the device's properties when nil.
   ///   - sources: what the programs are built from.
   package static func run(
@@ -18,7 +19,7 @@ package enum SelfTest {
     draw: (() -> Int?)? = nil
   ) -> SelfTestVerdict {
     let start = ContinuousClock.now
-    let parts = OperationCases.parts(of: cases)
+    let parts = parts(of: cases, on: device.properties, family: family)
     var remaining = parts.indices.makeIterator()
     let draw = draw ?? { remaining.next() }
     var count = 0
@@ -42,5 +43,25 @@ package enum SelfTest {
       return .failed("\(error)")
     }
     return .passed(cases: count, seconds: (ContinuousClock.now - start) / .seconds(1))
+  }
+
+  /// The parts that processes which share the cases draw.
+  package static func parts(
+    of cases: [any OperationCase], on device: DeviceDescription, family: DeviceFamily? = nil
+  ) -> [[any OperationCase]] {
+    OperationCases.parts(
+      of: cases, formsApart: (family ?? DeviceFamily(for: device)) == .gpu)
+  }
+
+  /// How many processes share a self-test: compiling takes longest, on one core in each.
+  ///
+  /// - Parameter parts: how many parts there are to share.
+  package static func processes(
+    for device: DeviceDescription, parts: Int,
+    cores: Int = ProcessInfo.processInfo.activeProcessorCount
+  ) -> Int {
+    // For each process a driver takes some hundred megabytes of a GPU's memory.
+    let fitting = device.kind == .cpu ? .max : Int(clamping: device.globalMemory >> 30)
+    return max(1, min(parts, cores, fitting, IsolatedSelfTest.mostProcesses))
   }
 }

@@ -38,6 +38,15 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
     return true
   }
 
+  /// Whether a device may only have gone wrong because several processes used it at once: one that
+  /// takes no more than one, or whose memory they filled.
+  var mayBeOfSharing: Bool {
+    switch self {
+    case .failed, .crashed: true
+    case .passed, .miscomputed, .hung, .unfinished: false
+    }
+  }
+
   /// What went wrong, in one line where it is no build log; nil where nothing did.
   private var failure: String? {
     switch self {

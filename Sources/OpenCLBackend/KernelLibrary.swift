@@ -172,6 +172,15 @@ final class KernelLibrary {
       })
   }
 
+  /// What has been built so far, each by its name and its macros.
+  var programNames: Set<String> {
+    Set(programs.keys.map { "\($0.source)" + Self.macros($0.definitions) })
+  }
+
+  private static func macros(_ definitions: [String: Int]) -> String {
+    definitions.sorted { $0.key < $1.key }.map { " -D\($0.key)=\($0.value)" }.joined()
+  }
+
   /// The kernel `name` of `source` built with `definitions` as macros.
   ///
   /// - Throws: `OpenCLError` with the build log where it does not build.
@@ -202,9 +211,9 @@ final class KernelLibrary {
   }
 
   private func build(_ key: ProgramKey) throws -> Program {
-    let macros = key.definitions.sorted { $0.key < $1.key }.map { " -D\($0.key)=\($0.value)" }
     // Which of the kernels that there are twice, for CPUs and for GPUs, are compiled.
-    let options = "-cl-std=CL1.2 -DCPU=\(family == .cpu ? 1 : 0)" + macros.joined()
+    let options =
+      "-cl-std=CL1.2 -DCPU=\(family == .cpu ? 1 : 0)" + Self.macros(key.definitions)
     let source = sources.program(of: key.source)
     func program(_ source: String, _ options: String) throws -> Program {
       try Program(

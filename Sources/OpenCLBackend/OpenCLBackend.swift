@@ -65,6 +65,8 @@ package final class OpenCLBackend: Backend {
 
   /// The kernels that have been used so far, as `program.kernel`: what a list of cases covers.
   package var kernelNames: Set<String> { library.kernelNames }
+  /// The programs that have been built so far, each with its macros.
+  package var programNames: Set<String> { library.programNames }
 
   /// Whether programs bring the declarations of OpenCL C's functions; see `KernelLibrary`.
   package var declaresFunctions: Bool { library.declaresFunctions }

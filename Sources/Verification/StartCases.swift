@@ -27,16 +27,35 @@ extension OperationCases {
 
   /// The cases in parts that processes can share: those of operations with programs in common, in the
   /// order of `startGroups`; cases of operations in none of them are the last part.
-  package static func parts(of cases: [any OperationCase]) -> [[any OperationCase]] {
-    var parts = Array(repeating: [any OperationCase](), count: startGroups.count + 1)
-    for operation in cases {
-      let place = startGroups.firstIndex {
+  ///
+  /// - Parameter formsApart: whether each case of the self-test is a part where operations are
+  ///   compiled for each form of their operands, as products and convolutions are for GPUs.
+  package static func parts(
+    of cases: [any OperationCase], formsApart: Bool = false
+  ) -> [[any OperationCase]] {
+    Dictionary(grouping: cases) { place(of: $0, formsApart) }.sorted { $0.key < $1.key }.map(
+      \.value)
+  }
+
+  /// The place of a case's part among all parts, with gaps.
+  private static func place(of operation: any OperationCase, _ formsApart: Bool) -> Int {
+    let group =
+      startGroups.firstIndex {
         $0.contains { self.operation(ofKey: $0.key) == operation.operation }
       }
-      parts[place ?? startGroups.count].append(operation)
+      ?? startGroups.count
+    guard formsApart, operationsWithForms.contains(operation.operation) else { return group << 8 }
+    let cases = startGroups[group].flatMap { key, labels in
+      labels.map { (self.operation(ofKey: key), $0) }
     }
-    return parts.filter { !$0.isEmpty }
+    let form = cases.firstIndex { $0 == (operation.operation, operation.label) } ?? 0
+    return group << 8 | form
   }
+
+  /// Those that are compiled for each form of their operands for GPUs.
+  private static let operationsWithForms: Set = [
+    "matmul", "convolution", "transposedConvolution", "convolutionGradient",
+  ]
 
   /// What takes longest to compile comes last; processes that share the groups take the last first,
   /// and so end at about the same time. Groups of one program stand apart: what takes the second

@@ -105,18 +105,18 @@ enum SelfTesting {
   /// Runs the self-test in processes of its own, or, where none can be started, in this one.
   static func run(_ device: Device, _ extent: Extent) -> SelfTestVerdict {
     let cases = extent.cases
+    let parts = SelfTest.parts(of: cases, on: device.properties).count
     let identity = SelfTestIdentity(device.properties, cases: cases)
     let arguments =
       [
         "self-test", device.designation, "--identity", identity.digest, "--seconds", "\(limit)",
         "--shared",
       ] + extent.arguments
-    // On a CPU device compiling takes longest, on one core.
-    let processes = device.properties.kind == .cpu ? 2 : 1
     if let executable = Bundle.main.executablePath,
       let verdict = IsolatedSelfTest.verdict(
-        of: executable, arguments, seconds: limit, processes: processes,
-        parts: OperationCases.parts(of: cases).count, environment: unboundThreads)
+        of: executable, arguments, seconds: limit,
+        processes: SelfTest.processes(for: device.properties, parts: parts), parts: parts,
+        environment: unboundThreads)
     {
       guard case .passed(let count, _) = verdict, count != cases.count else { return verdict }
       return .failed("its processes ran \(count) of \(cases.count) cases")

@@ -187,23 +187,61 @@ import Testing
     }
   }
 
-  /// Two processes take each number once, and their verdicts are one.
-  @Test func twoShareTheWork() throws {
+  /// Processes take each number once, and their verdicts are one.
+  @Test(arguments: [2, 8]) func processesShareTheWork(count: Int) throws {
     let folder = try TemporaryFolder()
     let passed = try IsolatedSelfTest.text(of: .passed(cases: 1, seconds: 0.5))
     let script = "dd bs=1 2>/dev/null >> '\(folder.path)/numbers'; echo '\(passed)'"
     #expect(
       IsolatedSelfTest.verdict(
-        of: "/bin/sh", ["-c", script], seconds: 600, processes: 2, parts: 200)
-        == .passed(cases: 2, seconds: 0.5))
+        of: "/bin/sh", ["-c", script], seconds: 600, processes: count, parts: 200)
+        == .passed(cases: count, seconds: 0.5))
     let numbers = try Data(contentsOf: URL(fileURLWithPath: folder.path + "/numbers"))
     #expect(numbers.sorted() == (0..<200).map { UInt8($0) })
-    // What one finds counts, and does not wait for the other.
-    let wrong = SelfTestVerdict.failed("x")
+    // What one finds counts, and does not wait for the others.
+    let wrong = SelfTestVerdict.miscomputed(operation: "x", label: "", failure: "")
     let text = try IsolatedSelfTest.text(of: wrong)
     let either = "mkdir '\(folder.path)/first' 2>/dev/null || exec sleep 600; echo '\(text)'"
     #expect(
-      IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", either], seconds: 300, processes: 2) == wrong)
+      IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", either], seconds: 300, processes: count)
+        == wrong)
+  }
+
+  /// What goes wrong where processes share a device is tried again by one alone.
+  @Test(arguments: ["kill -SEGV $$", "exit 1"]) func whatMayComeOfSharingIsTriedAlone(
+    trouble: String
+  ) throws {
+    let folder = try TemporaryFolder()
+    let passed = try IsolatedSelfTest.text(of: .passed(cases: 4, seconds: 0.5))
+    let script = """
+      mkdir '\(folder.path)/first' 2>/dev/null && { \(trouble); }
+      dd bs=1 count=4 2>/dev/null | wc -c >> '\(folder.path)/parts'
+      echo '\(passed)'
+      """
+    let verdict = IsolatedSelfTest.verdict(
+      of: "/bin/sh", ["-c", script], seconds: 600, processes: 2, parts: 4)
+    #expect(verdict == .passed(cases: 4, seconds: 0.5))
+    // The one alone had all parts again.
+    let taken = try String(contentsOfFile: folder.path + "/parts", encoding: .utf8)
+    #expect(taken.split(whereSeparator: \.isNewline).last == "4")
+    // One by itself has no other to blame.
+    rmdir(folder.path + "/first")
+    #expect(
+      IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", script], seconds: 600)?.isPassed == false)
+  }
+
+  @Test func asManyProcessesAsDeviceAndMachineTake() {
+    func count(_ kind: DeviceDescription.Kind, gibibytes: UInt64, parts: Int, cores: Int) -> Int {
+      var device = DeviceDescription(name: "A", kind: kind)
+      device.globalMemory = gibibytes << 30
+      return SelfTest.processes(for: device, parts: parts, cores: cores)
+    }
+    #expect(count(.cpu, gibibytes: 16, parts: 13, cores: 2) == 2)
+    #expect(count(.cpu, gibibytes: 0, parts: 13, cores: 1) == 1)
+    #expect(count(.gpu, gibibytes: 139, parts: 20, cores: 16) == IsolatedSelfTest.mostProcesses)
+    #expect(count(.gpu, gibibytes: 139, parts: 3, cores: 16) == 3)
+    #expect(count(.gpu, gibibytes: 4, parts: 20, cores: 16) == 4)
+    #expect(count(.gpu, gibibytes: 0, parts: 0, cores: 16) == 1)
   }
 
   /// Variables reach the processes, in the place of those that are there.

@@ -60,6 +60,24 @@ import Verification
     #expect(owners.filter { $0.value > 1 } == ["denseCPU": 2])
   }
 
+  /// For GPUs a part has at most one form of a product or a convolution, since each is a program.
+  @Test func partsForGPUsHaveOneFormEach() throws {
+    let forms: Set = ["matmul", "convolution", "transposedConvolution", "convolutionGradient"]
+    for cases in [OperationCases.start, OperationCases.all(.quick)] {
+      let parts = OperationCases.parts(of: cases, formsApart: true)
+      #expect(parts.count > OperationCases.parts(of: cases).count && parts.count <= 256)
+      #expect(parts.reduce(0) { $0 + $1.count } == cases.count)
+    }
+    guard let device = try TestDevice.find() else { return }
+    for part in OperationCases.parts(of: OperationCases.start, formsApart: true)
+    where forms.contains(part[0].operation) {
+      let backend = try OpenCLBackend(device: device, family: .gpu, tuning: .rule)
+      for operation in part { _ = try operation.report(on: backend) }
+      let programs = backend.programNames.filter { $0.contains(" -DTILE_M=") }
+      #expect(programs.count == 1, "\(part[0].operation) \(part[0].label): \(programs)")
+    }
+  }
+
   private func usedPrograms(_ backend: OpenCLBackend) -> Set<String> {
     Set(backend.kernelNames.map { String($0.prefix { $0 != "." }) })
   }
