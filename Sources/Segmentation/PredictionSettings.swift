@@ -11,17 +11,20 @@ package struct PredictionSettings: Sendable {
   /// How far the statistics of normalisation come towards each image's own, from 0 to 1; as the
   /// model was trained when nil.
   package var adaptation: Float?
+  /// The weight of the brightness in placing outlines; as the model was trained when nil.
+  package var outlineWeight: Float?
 
   package static let standardMemoryLimit = 700 << 20
 
   package init(
     tileSize: Int? = nil, memoryLimit: Int = standardMemoryLimit, views: PredictionViews = .one,
-    adaptation: Float? = nil
+    adaptation: Float? = nil, outlineWeight: Float? = nil
   ) {
     self.tileSize = tileSize
     self.memoryLimit = memoryLimit
     self.views = views
     self.adaptation = adaptation
+    self.outlineWeight = outlineWeight
   }
 
   /// How far predictions by a model adapt to an image.
@@ -29,26 +32,36 @@ package struct PredictionSettings: Sendable {
     adaptation ?? model.description.segmenting.adaptation
   }
 
+  /// How the brightness places outlines in predictions by a model; not at all when nil.
+  package func outlines(of model: SegmenterModel) -> BrightnessOutlines? {
+    guard var outlines = model.description.segmenting.outlines else { return nil }
+    outlines.weight = outlineWeight ?? outlines.weight
+    return outlines.weight > 0 ? outlines : nil
+  }
+
   private static let tileSizes = [4096, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 32]
 
-  /// - Parameter crops: what is measured of the image before.
+  /// - Parameters:
+  ///   - crops: what is measured of the image before.
+  ///   - margin: how far around a pixel the network's results are needed.
   /// - Throws: `SegmentationError` where not even the smallest tile fits the memory.
   func plan(
-    width: Int, height: Int, network: ConvolutionalConfiguration, crops: AdaptationCrops?
+    width: Int, height: Int, network: ConvolutionalConfiguration, crops: AdaptationCrops?,
+    margin: Int
   ) throws(SegmentationError) -> TilePlan {
-    let halo = network.reach
+    let halo = network.reach + margin
     func plan(_ size: Int) -> TilePlan {
       TilePlan(
         width: width, height: height, tileSize: size, halo: halo, alignment: network.alignment)
     }
     if let tileSize { return plan(tileSize) }
     for size in [max(width, height)] + Self.tileSizes.filter({ $0 < max(width, height) })
-    where bytes(side: min(size, max(width, height)), width, height, network, crops)
+    where bytes(side: min(size, max(width, height)), width, height, network, crops, margin)
       <= memoryLimit
     {
       return plan(size)
     }
-    let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network, crops)
+    let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network, crops, margin)
     throw SegmentationError(
       "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
         + "\((least >> 20) + 1) MB in the smallest tiles")
@@ -58,12 +71,13 @@ package struct PredictionSettings: Sendable {
   /// what measuring takes before, where that is more.
   private func bytes(
     side: Int, _ width: Int, _ height: Int, _ network: ConvolutionalConfiguration,
-    _ crops: AdaptationCrops?
+    _ crops: AdaptationCrops?, _ margin: Int
   ) -> Int {
     let alignment = network.alignment
     func reaching(_ length: Int) -> Int {
       let padded = (length + alignment - 1) / alignment * alignment
-      return min(padded, (side + 2 * network.reach + 6 * alignment) / alignment * alignment)
+      return min(
+        padded, (side + 2 * (network.reach + margin) + 6 * alignment) / alignment * alignment)
     }
     func memory(_ h: Int, _ w: Int, rows: Int) -> Int {
       let perPixel = 4 * (network.inputs + network.outputs) + 1
@@ -71,7 +85,9 @@ package struct PredictionSettings: Sendable {
       return 4 * elements + h * w * perPixel * 2 + rows * width * perPixel
     }
     let h = reaching(height)
-    let tiles = memory(h, reaching(width), rows: h + min(side, height))
+    // Placing outlines takes the brightness, classes and their windows' sums and means.
+    let placing = margin > 0 ? 36 * h * reaching(width) : 0
+    let tiles = memory(h, reaching(width), rows: h + min(side, height)) + placing
     guard let crops else { return tiles }
     return max(tiles, memory(crops.cropHeight, crops.cropWidth, rows: crops.cropHeight))
   }

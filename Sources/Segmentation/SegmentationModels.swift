@@ -87,6 +87,10 @@ extension SegmenterDescription: ConvolutionalDescription {
     guard (0...1).contains(segmenting.adaptation) else {
       return "an adaptation of \(segmenting.adaptation)"
     }
+    if let outlines = segmenting.outlines {
+      if let problem = outlines.problem { return problem }
+      if classes.count != 2 { return "outlines by brightness between \(classes.count) classes" }
+    }
     return stepsDone >= 0 && images >= 0 ? nil : "\(stepsDone) steps, \(images) images"
   }
 }

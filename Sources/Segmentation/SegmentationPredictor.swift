@@ -76,6 +76,8 @@ package final class SegmentationPredictor<B: Backend> {
 
   private var classes: Int { model.network.outputs }
 
+  private var outlines: BrightnessOutlines? { settings.outlines(of: model) }
+
   private var adaptation: Float { settings.adaptation(of: model) }
 
   /// Where the statistics of an image are measured; nil where the model does not adapt to images.
@@ -90,7 +92,7 @@ package final class SegmentationPredictor<B: Backend> {
   package func plan(width: Int, height: Int) throws -> TilePlan {
     try settings.plan(
       width: width, height: height, network: model.network,
-      crops: crops(width: width, height: height))
+      crops: crops(width: width, height: height), margin: outlines?.reach ?? 0)
   }
 
   /// The whole of an image that is in memory.
@@ -152,9 +154,17 @@ package final class SegmentationPredictor<B: Backend> {
       samples.withUnsafeMutableBufferPointer { model.description.normalisation.apply(to: $0) }
       var result = [Float](repeating: 0, count: band.rows.count * width * classes)
       for tile in band.tiles {
-        let probabilities = try predict(
-          crop(tile.source, from: samples, firstRow: band.imageRows.lowerBound, plan),
-          height: tile.source.height, width: tile.source.width, plan: plan)
+        let source = crop(
+          tile.source, from: samples, firstRow: band.imageRows.lowerBound, plan)
+        var probabilities = try predict(
+          source, height: tile.source.height, width: tile.source.width, plan: plan)
+        outlines?.apply(
+          to: &probabilities, samples: source, channels: channels, width: tile.source.width,
+          height: tile.source.height,
+          inside: (
+            min(tile.source.width, width - tile.source.x),
+            min(tile.source.height, height - tile.source.y)
+          ))
         probabilities.withUnsafeBufferPointer { probabilities in
           result.withUnsafeMutableBufferPointer {
             plan.copyCore(

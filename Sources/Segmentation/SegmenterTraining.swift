@@ -24,13 +24,16 @@ package struct SegmenterTraining: Codable, Hashable, Sendable {
   /// How far predictions bring the statistics of normalisation towards each image's own, from 0,
   /// those of the training alone, to 1.
   package var adaptation: Float
+  /// How the brightness places outlines; not at all when nil.
+  package var outlines: BrightnessOutlines?
 
   package init(
     loss: SegmentationLoss, classWeights: [Float], augmentation: Augmentation,
     freezesFrontEnd: Bool, frontEnd: FrontEnd, selfTraining: SelfTraining? = nil,
-    adaptation: Float = 0
+    adaptation: Float = 0, outlines: BrightnessOutlines? = nil
   ) {
     self.adaptation = adaptation
+    self.outlines = outlines
     self.loss = loss
     self.classWeights = classWeights
     self.augmentation = augmentation
@@ -49,6 +52,7 @@ package struct SegmenterTraining: Codable, Hashable, Sendable {
     selfTraining = try values.decodeIfPresent(SelfTraining.self, forKey: .selfTraining)
     // Earlier versions predicted all images alike.
     adaptation = try values.decodeIfPresent(Float.self, forKey: .adaptation) ?? 0
+    outlines = try values.decodeIfPresent(BrightnessOutlines.self, forKey: .outlines)
   }
 }
 

@@ -40,11 +40,11 @@ struct TileOptions: ParsableArguments {
   }
 
   func settings(
-    _ views: PredictionViews, _ adaptation: AdaptationOptions
+    _ views: PredictionViews, _ adaptation: AdaptationOptions, _ outlines: OutlineOptions
   ) -> PredictionSettings {
     PredictionSettings(
       tileSize: size, memoryLimit: min(megabytes, 1 << 30) << 20, views: views,
-      adaptation: adaptation.chosen)
+      adaptation: adaptation.chosen, outlineWeight: outlines.weight)
   }
 }
 
@@ -106,6 +106,7 @@ struct SegmentEvaluate: ParsableCommand {
   var ignore: Int?
   @OptionGroup var views: ViewOptions
   @OptionGroup var adaptation: AdaptationOptions
+  @OptionGroup var outlines: OutlineOptions
   @OptionGroup var tiles: TileOptions
   @Option(
     help: ArgumentHelp("Write the figures of each image as CSV.", valueName: "file"),
@@ -124,6 +125,7 @@ struct SegmentEvaluate: ParsableCommand {
     }
     if predictions != nil, views.isGiven { throw ValidationError("--views is of --model") }
     if predictions != nil, adaptation.isGiven { throw ValidationError("--adapt is of --model") }
+    if predictions != nil, outlines.isGiven { throw ValidationError("--outlines is of --model") }
     _ = try namedClasses()
   }
 
@@ -139,6 +141,7 @@ struct SegmentEvaluate: ParsableCommand {
   func run() throws {
     if let csv { try Folder.requireWritable(above: csv) }
     let model = try model.map { try SegmenterModel(path: modelPath($0)) }
+    if let model { try outlines.check(model) }
     let folder = try LabelledFolder(images: images ?? predictions ?? "", labels: labels)
     let map =
       try namedClasses() ?? model?.description.classes
@@ -152,7 +155,7 @@ struct SegmentEvaluate: ParsableCommand {
       result = try device.run(
         Job(
           folder: folder, classes: map, model: model,
-          settings: tiles.settings(views.chosen, adaptation)))
+          settings: tiles.settings(views.chosen, adaptation, outlines)))
     } else {
       result = try score(folder, map)
     }

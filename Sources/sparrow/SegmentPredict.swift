@@ -37,6 +37,7 @@ struct SegmentPredict: ParsableCommand {
   var overlay = false
   @OptionGroup var views: ViewOptions
   @OptionGroup var adaptation: AdaptationOptions
+  @OptionGroup var outlines: OutlineOptions
   @OptionGroup var tiles: TileOptions
   @OptionGroup var device: DeviceOptions
   @Option(
@@ -51,12 +52,13 @@ struct SegmentPredict: ParsableCommand {
 
   func run() throws {
     let model = try model.load()
+    try outlines.check(model)
     let cases = try ImageCases.list(images)
     try Folder.requireWritable(above: output + "/x")
     let failures = try device.run(
       Job(
         model: model, cases: cases, output: output,
-        settings: tiles.settings(uncertainty ? .eight : views.chosen, adaptation),
+        settings: tiles.settings(uncertainty ? .eight : views.chosen, adaptation, outlines),
         wantsProbabilities: probabilities, wantsUncertainty: uncertainty, wantsOverlay: overlay))
     let done = cases.count - failures.count
     if done > 0 { try Console.result("Written: \(counted(done, "mask")) to \(output)") }

@@ -40,6 +40,7 @@ struct SegmentTrain: ParsableCommand {
   @OptionGroup(title: "Training") var training: SegmentTrainingOptions
   @OptionGroup(title: "Loss") var loss: SegmentLossOptions
   @OptionGroup(title: "Prediction") var adaptation: AdaptationOptions
+  @OptionGroup(title: "Prediction") var outlines: OutlineOptions
   @OptionGroup var device: DeviceOptions
   @Option(
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
@@ -77,12 +78,18 @@ struct SegmentTrain: ParsableCommand {
       loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
       augmentation: loss.augmentation(others: unlabelled.folder != nil), freezesFrontEnd: frozen,
       frontEnd: front == nil ? .scratch : .pretrained, selfTraining: unlabelled.settings,
-      adaptation: adaptation.chosen ?? (unlabelled.folder == nil ? 0 : 0.2))
+      adaptation: adaptation.chosen ?? (unlabelled.folder == nil ? 0 : 0.2),
+      outlines: try outlines.fitted(to: images, classes: classes))
     let others = try unlabelled.folder.map { try UnlabelledOptions.load($0, normalisation) }
     let names = classes.names.joined(separator: ", ")
     let more = others.map { ", \(counted($0.images.count, "image")) without labels" } ?? ""
     Console.note("Data: \(counted(images.count, "labelled image"))\(more), classes \(names)")
     Console.note("Network: \(shape.summary), \(front == nil ? "from scratch" : "pretrained")")
+    if let outlines = settings.outlines {
+      Console.note(
+        "Outlines: at \(significant(Double(outlines.share), 2)) of the way from the brightness of "
+          + "\(classes.names[0]) to that of \(classes.names[1])")
+    }
     let model = SegmenterDescription(
       training: configuration, segmenting: settings, normalisation: normalisation,
       classes: classes, stepsDone: 0, images: images.count)

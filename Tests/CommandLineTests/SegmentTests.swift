@@ -99,6 +99,49 @@ private struct Cells: Sendable {
     #expect(masks.status == 64 && masks.errors.contains("--adapt is of --model"), "\(masks.errors)")
   }
 
+  /// Outlines go by the brightness as much as the model was told in training, unless a prediction
+  /// asks for something else.
+  @Test func outlinesGoByTheBrightness() async throws {
+    let cells = try await Cells.shared.value
+    let nuclei = cells.file("outlines")
+    let folders = ["--images", cells.images, "--labels", cells.labels, "--device", "reference"]
+    let training = try await Tool.run(
+      [
+        "segment", "train", "--output", nuclei, "--preset", "small", "--crop", "32", "--steps", "4",
+        "--classes", "rest=0|128,nucleus=255", "--outlines", "15",
+      ] + folders)
+    try #require(training.status == 0, "\(training.errors)")
+    #expect(
+      training.errorLines.contains {
+        $0.hasPrefix("Outlines: at 0.") && $0.hasSuffix("brightness of rest to that of nucleus")
+      }, "\(training.errors)")
+    func figures(_ arguments: String...) async throws -> String {
+      let run = try await Tool.run(
+        ["segment", "evaluate", "--model", nuclei] + folders + arguments)
+      #expect(run.status == 0, "\(run.errors)")
+      return run.output
+    }
+    let placed = try await figures()
+    #expect(try await figures("--outlines", "15") == placed)
+    #expect(try await figures("--outlines=0") != placed)
+    for wrong in ["-1", "101", "nan"] {
+      let run = try await Tool.run(
+        ["segment", "evaluate", "--model", nuclei, "--outlines", wrong] + folders)
+      #expect(
+        run.status == 64 && run.errors.contains("is not within 0 and 100"), "\(run.errors)")
+    }
+    let masks = try await Tool.onReference(
+      "segment", "evaluate", "--predictions", cells.labels, "--labels", cells.labels, "--outlines",
+      "15")
+    #expect(
+      masks.status == 64 && masks.errors.contains("--outlines is of --model"), "\(masks.errors)")
+    let plain = try await Tool.run(
+      ["segment", "evaluate", "--model", cells.model, "--outlines", "15"] + folders)
+    #expect(
+      plain.status == 1 && plain.errors.contains("was trained without --outlines"),
+      "\(plain.errors)")
+  }
+
   @Test func classesFadeWhereOtherImagesAreLearnedFrom() async throws {
     let cells = try await Cells.shared.value
     func losses(_ arguments: String...) async throws -> [Substring] {
@@ -228,6 +271,8 @@ private struct Cells: Sendable {
     (["--limit", "9"], 1, "--limit 9"),
     (["--classes", "a=0,b=128"], 1, "no class has the value 255"),
     (["--classes", "a=0"], 64, "--classes a=0"), (["--code", "topk:500"], 64, "topk:500"),
+    (["--outlines", "15"], 1, "between two classes; there are 3"),
+    (["--outlines", "101"], 64, "not within 0 and 100"),
     (["--frozen"], 64, "--pretrained"), (["--steps", "0"], 64, "--steps"),
     (["--steps", "3", "--minutes", "1"], 64, "exclude"), (["--dice", "-1"], 64, "--dice"),
     (["--crop", "50"], 64, "multiples of 8"), (["--ignore", "70000"], 64, "--ignore"),
