@@ -250,7 +250,7 @@ def main():
         if "bbbc039" in options.only:
             quality(bench, "BBBC039, one image, 2.5 minutes, IoU of nuclei", "bbbc039", 1,
                     options.seeds, None, "--minutes", 2.5, "--batch", 2, "--augmentation", "sharp",
-                    "--outlines", 15,
+                    "--outlines", 20,
                     limit=0.94, key=lambda run: run["iou"]["nucleus"])
         if "pretraining" in options.only:
             comparison(bench, front)

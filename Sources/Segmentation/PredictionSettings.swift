@@ -86,7 +86,7 @@ package struct PredictionSettings: Sendable {
     }
     let h = reaching(height)
     // Placing outlines takes the brightness, classes and their windows' sums and means.
-    let placing = margin > 0 ? 36 * h * reaching(width) : 0
+    let placing = margin > 0 ? 48 * h * reaching(width) : 0
     let tiles = memory(h, reaching(width), rows: h + min(side, height)) + placing
     guard let crops else { return tiles }
     return max(tiles, memory(crops.cropHeight, crops.cropWidth, rows: crops.cropHeight))

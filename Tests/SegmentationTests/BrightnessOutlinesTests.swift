@@ -58,8 +58,8 @@ import Training
   /// has them; also those of dark objects.
   @Test(arguments: [0.3, 0.5, 0.65] as [Float], [1, 0.2, -0.6] as [Float])
   func bringsOutlinesToTheirPlace(share: Float, scale: Float) throws {
-    let labelled = discs(share: share)
-    let outlines = try #require(BrightnessOutlines(fittedTo: [labelled], weight: 15))
+    let labelled = [LabelledImage](repeating: discs(share: share), count: 19)
+    let outlines = try #require(BrightnessOutlines(fittedTo: labelled, weight: 20, reach: 12))
     let image = discs(share: share, scale: scale, offset: 3)
     let truth = try #require(image.labels)
     for seen in [share - 0.25, share + 0.2] {
@@ -73,16 +73,25 @@ import Training
     }
   }
 
-  /// Labels that lie further out have their outlines at a lower share.
+  /// The share of images whose labels lie at these shares of the way up, each as often as `copies`.
+  private func fitted(_ shares: [Float], copies: Int = 19) throws -> Float {
+    let images = shares.flatMap { [LabelledImage](repeating: discs(share: $0), count: copies) }
+    return try #require(BrightnessOutlines(fittedTo: images, weight: 1)).share
+  }
+
+  /// Labels that lie further out have their outlines at a lower share; of several images all count.
   @Test func sharesFollowTheLabels() throws {
-    let shares = try [0.3, 0.5, 0.65].map {
-      try #require(BrightnessOutlines(fittedTo: [discs(share: $0)], weight: 1)).share
-    }
-    #expect(shares[0] + 0.1 < shares[1] && shares[1] + 0.1 < shares[2], "\(shares)")
-    // Of several images all count.
-    let both = try #require(
-      BrightnessOutlines(fittedTo: [discs(share: 0.3), discs(share: 0.65)], weight: 1))
-    #expect(shares[0] < both.share && both.share < shares[2])
+    let shares = try [0.3, 0.5, 0.65].map { try fitted([$0]) }
+    #expect(shares[0] + 0.1 < shares[1] && shares[1] + 0.05 < shares[2], "\(shares)")
+    let both = try fitted([0.3, 0.65])
+    #expect(shares[0] < both && both < shares[2], "\(both)")
+  }
+
+  /// One image's share comes half of the way to 1/2, that of nineteen a twentieth.
+  @Test func fewImagesTellLittle() throws {
+    let (one, many) = (try fitted([0.3], copies: 1), try fitted([0.3], copies: 19))
+    #expect(many < 0.4)
+    #expect(abs((0.5 - one) / (0.5 - many) - 0.5 / 0.95) < 1e-4, "\(one), \(many)")
   }
 
   @Test func withoutTwoClassesThereIsNoShare() {
