@@ -67,7 +67,8 @@ package struct BrightnessOutlines: Codable, Hashable, Sendable {
         guard var regions = image.labels else { continue }
         let labels = regions
         if isDrawn {
-          for (pixel, place) in shares(of: image, regions: regions).enumerated() where !place.isNaN {
+          for (pixel, place) in shares(of: image, regions: regions).enumerated() where !place.isNaN
+          {
             regions[pixel] = place > share ? 1 : 0
           }
         }

@@ -59,7 +59,7 @@ import Training
   @Test(arguments: [0.3, 0.5, 0.65] as [Float], [1, 0.2, -0.6] as [Float])
   func bringsOutlinesToTheirPlace(share: Float, scale: Float) throws {
     let labelled = [LabelledImage](repeating: discs(share: share), count: 19)
-    let outlines = try #require(BrightnessOutlines(fittedTo: labelled, weight: 20, reach: 12))
+    let outlines = try #require(BrightnessOutlines(fittedTo: labelled, weight: 20, reach: 16))
     let image = discs(share: share, scale: scale, offset: 3)
     let truth = try #require(image.labels)
     for seen in [share - 0.25, share + 0.2] {
