@@ -2,8 +2,8 @@
 
 What one labelled image can tell of outlines is at which share of the way from the background's brightness to a
 nucleus's own they lie. Given where nuclei are, by the labels' components, and each one's median brightness, this draws
-them in the test images at the share that fits a labelled image best: what a method could reach at most that finds every
-nucleus and nothing else, and draws it as the labelled image does.
+them in the test images at the share that fits a labelled image best: what a method reaches that finds every nucleus and
+nothing else, and draws it by its brightness alone, as the labelled image does.
 """
 
 import numpy as np
