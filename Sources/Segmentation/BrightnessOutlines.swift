@@ -32,7 +32,8 @@ package struct BrightnessOutlines: Codable, Hashable, Sendable {
   /// The least pixels of a class whose mean counts.
   private static let leastPixels: Float = 4
   private static let bounds: ClosedRange<Float> = -0.5...1.5
-  private static let shares = (5...95).map { Float($0) / 100 }
+  /// The shares that are tried, in hundredths.
+  private static let shares = 5...95
 
   package init(share: Float, weight: Float, reach: Int = standardReach) {
     (self.share, self.weight, self.reach) = (share, weight, reach)
@@ -61,8 +62,8 @@ package struct BrightnessOutlines: Codable, Hashable, Sendable {
   ) {
     self.init(share: 0.5, weight: weight, reach: reach)
     for isDrawn in [false, true] {
-      // By class, how many shares each pixel lies above.
-      var counts = [[Int]](repeating: [Int](repeating: 0, count: Self.shares.count + 1), count: 2)
+      // By class, how many pixels lie at a share up to 0, 1, 2, ... hundredths, but at none before.
+      var counts = [[Int]](repeating: [Int](repeating: 0, count: 101), count: 2)
       for image in images {
         guard var regions = image.labels else { continue }
         let labels = regions
@@ -74,7 +75,7 @@ package struct BrightnessOutlines: Codable, Hashable, Sendable {
         }
         for (label, place) in zip(labels, shares(of: image, regions: regions))
         where label != SegmentationLoss.ignored && !place.isNaN {
-          counts[Int(label)][Self.shares.partitioningCount { $0 < place }] += 1
+          counts[Int(label)][Int(min(max(place * 100, 0), 100).rounded(.up))] += 1
         }
       }
       guard let best = Self.bestShare(counts) else { return nil }
@@ -94,14 +95,14 @@ package struct BrightnessOutlines: Codable, Hashable, Sendable {
     let totals = counts.map { $0.reduce(0, +) }
     guard totals.allSatisfy({ $0 > 0 }) else { return nil }
     var (best, bestSum): (Float?, Double) = (nil, -1)
-    var below = [0, 0]
-    for (i, share) in shares.enumerated() {
-      for label in 0..<2 { below[label] += counts[label][i] }
+    var below = counts.map { $0[..<shares.lowerBound].reduce(0, +) }
+    for share in shares {
+      for label in 0..<2 { below[label] += counts[label][share] }
       let above = [totals[0] - below[0], totals[1] - below[1]]
       let sum =
         Double(below[0]) / Double(totals[0] + below[1])
         + Double(above[1]) / Double(totals[1] + above[0])
-      if sum > bestSum { (best, bestSum) = (share, sum) }
+      if sum > bestSum { (best, bestSum) = (Float(share) / 100, sum) }
     }
     return best
   }
@@ -212,17 +213,5 @@ package struct BrightnessOutlines: Codable, Hashable, Sendable {
       for i in 0..<max(0, blocks.count - ahead) { blocks[i] += blocks[i + ahead] }
       size *= 2
     }
-  }
-}
-
-extension [Float] {
-  /// How many elements of a sorted array, from its start, satisfy the condition.
-  fileprivate func partitioningCount(where isBefore: (Float) -> Bool) -> Int {
-    var (low, high) = (0, count)
-    while low < high {
-      let middle = (low + high) / 2
-      if isBefore(self[middle]) { low = middle + 1 } else { high = middle }
-    }
-    return low
   }
 }

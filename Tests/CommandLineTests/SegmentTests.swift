@@ -26,6 +26,17 @@ private struct Cells: Sendable {
   }
 
   func file(_ name: String) -> String { "\(folder)/\(name)" }
+
+  /// What an evaluation of a model by these cells says, on the reference.
+  func figures(of model: String, _ arguments: String...) async throws -> String {
+    let run = try await Tool.run(
+      [
+        "segment", "evaluate", "--model", model, "--images", images, "--labels", labels, "--device",
+        "reference",
+      ] + arguments)
+    #expect(run.status == 0, "\(run.errors)")
+    return run.output
+  }
 }
 
 @Suite struct SegmentTests {
@@ -46,19 +57,13 @@ private struct Cells: Sendable {
   /// understood.
   @Test func viewsAreAveraged() async throws {
     let cells = try await Cells.shared.value
-    func figures(_ arguments: String...) async throws -> String {
-      let run = try await Tool.run(
-        [
-          "segment", "evaluate", "--model", cells.model, "--images", cells.images, "--labels",
-          cells.labels, "--device", "reference",
-        ] + arguments)
-      #expect(run.status == 0, "\(run.errors)")
-      return run.output
-    }
-    let (two, eight) = (try await figures("--views", "2"), try await figures("--views", "8"))
-    #expect(try await figures("--views", "1") != two && two != eight)
-    #expect(try await figures() == two)
-    #expect(try await figures("--symmetries") == eight)
+    let (two, eight) = (
+      try await cells.figures(of: cells.model, "--views", "2"),
+      try await cells.figures(of: cells.model, "--views", "8")
+    )
+    #expect(try await cells.figures(of: cells.model, "--views", "1") != two && two != eight)
+    #expect(try await cells.figures(of: cells.model) == two)
+    #expect(try await cells.figures(of: cells.model, "--symmetries") == eight)
     let wrong = try await Tool.onReference(
       "segment", "predict", "--model", cells.model, "--images", cells.images, "--output",
       cells.file("views"), "--views", "3")
@@ -77,15 +82,9 @@ private struct Cells: Sendable {
         "4", "--adapt", "0.5",
       ] + folders)
     try #require(training.status == 0, "\(training.errors)")
-    func figures(_ arguments: String...) async throws -> String {
-      let run = try await Tool.run(
-        ["segment", "evaluate", "--model", adapting] + folders + arguments)
-      #expect(run.status == 0, "\(run.errors)")
-      return run.output
-    }
-    let adapted = try await figures()
-    #expect(try await figures("--adapt", "0.5") == adapted)
-    #expect(try await figures("--adapt=0") != adapted)
+    let adapted = try await cells.figures(of: adapting)
+    #expect(try await cells.figures(of: adapting, "--adapt", "0.5") == adapted)
+    #expect(try await cells.figures(of: adapting, "--adapt=0") != adapted)
     for wrong in ["1.5", "-0.1", "nan"] {
       let run = try await Tool.run(
         ["segment", "evaluate", "--model", adapting, "--adapt", wrong] + folders)
@@ -115,15 +114,9 @@ private struct Cells: Sendable {
       training.errorLines.contains {
         $0.hasPrefix("Outlines: at 0.") && $0.hasSuffix("brightness of rest to that of nucleus")
       }, "\(training.errors)")
-    func figures(_ arguments: String...) async throws -> String {
-      let run = try await Tool.run(
-        ["segment", "evaluate", "--model", nuclei] + folders + arguments)
-      #expect(run.status == 0, "\(run.errors)")
-      return run.output
-    }
-    let placed = try await figures()
-    #expect(try await figures("--outlines", "15") == placed)
-    #expect(try await figures("--outlines=0") != placed)
+    let placed = try await cells.figures(of: nuclei)
+    #expect(try await cells.figures(of: nuclei, "--outlines", "15") == placed)
+    #expect(try await cells.figures(of: nuclei, "--outlines=0") != placed)
     for wrong in ["-1", "101", "nan"] {
       let run = try await Tool.run(
         ["segment", "evaluate", "--model", nuclei, "--outlines", wrong] + folders)
