@@ -36,7 +36,7 @@
  * for NaN, which passes through. */
 #define EXP_LOWEST (-86.9f)
 #define DEFINE_EXP_NON_POSITIVE(F, I, AS_I, AS_F)                              \
-inline F expNonPositive_##F(F x)                                               \
+static inline F expNonPositive_##F(F x)                                        \
 {                                                                              \
     const F v = x < (F)(EXP_LOWEST) ? (F)(EXP_LOWEST) : x;                     \
     const F t = fma(v, (F)(LOG2_E), (F)(ROUND_MAGIC));                         \
@@ -55,17 +55,17 @@ inline F expNonPositive_##F(F x)                                               \
 }
 
 /* sigmoid(x): z = exp(-|x|) never overflows; 1/(1+z) or z/(1+z). */
-#define DEFINE_SIGMOID(F)                                                      \
-inline F sigmoid_##F(F x)                                                    \
-{                                                                              \
-    const F z = expNonPositive_##F(-fabs(x));                                  \
-    return (x < (F)(0.0f) ? z : (F)(1.0f)) / ((F)(1.0f) + z);                  \
+#define DEFINE_SIGMOID(F)                                     \
+static inline F sigmoid_##F(F x)                              \
+{                                                             \
+    const F z = expNonPositive_##F(-fabs(x));                 \
+    return (x < (F)(0.0f) ? z : (F)(1.0f)) / ((F)(1.0f) + z); \
 }
 
 /* tanh(x): near 0 an odd polynomial; elsewhere (1-z)/(1+z) with
  * z = exp(-2|x|), and the sign of x. */
 #define DEFINE_TANH(F, I, AS_I, AS_F)                                          \
-F tanh_##F(F x)                                                         \
+F tanh_##F(F x)                                                                \
 {                                                                              \
     const F m = fabs(x);                                                       \
     const F z = expNonPositive_##F(m * (F)(-2.0f));                            \
@@ -83,7 +83,7 @@ F tanh_##F(F x)                                                         \
 
 /* y = f(x).  relu keeps NaN (the comparison is false for it). */
 #define DEFINE_ACTIVATE(F)                                                     \
-F activate_##F(F x, const int activation)                               \
+F activate_##F(F x, const int activation)                                      \
 {                                                                              \
     if (activation == ACTIVATION_RELU)                                         \
         return x < (F)(0.0f) ? (F)(0.0f) : x;                                  \
@@ -94,7 +94,7 @@ F activate_##F(F x, const int activation)                               \
     return x;                                                                  \
 }                                                                              \
 /* g * f'(x), the derivative expressed from the output y = f(x). */            \
-F timesDerivative_##F(F g, F y, const int activation)                   \
+F timesDerivative_##F(F g, F y, const int activation)                          \
 {                                                                              \
     if (activation == ACTIVATION_RELU)                                         \
         return y > (F)(0.0f) ? g : (F)(0.0f);                                  \
@@ -107,23 +107,23 @@ F timesDerivative_##F(F g, F y, const int activation)                   \
 
 /* y = f(x) for `count` values, count even; the choice is made once, and two
  * values go side by side, since each is a chain of dependent operations. */
-#define DEFINE_ACTIVATE_ALL(F)                                                 \
-inline void activateAll_##F(F *values, const uint count, const int activation) \
-{                                                                              \
-    if (activation == ACTIVATION_RELU) {                                       \
-        for (uint i = 0; i < count; i++)                                       \
-            values[i] = values[i] < (F)(0.0f) ? (F)(0.0f) : values[i];         \
-    } else if (activation == ACTIVATION_SIGMOID) {                             \
-        for (uint i = 0; i < count; i += 2) {                                  \
-            const F first = sigmoid_##F(values[i]);                            \
-            const F second = sigmoid_##F(values[i + 1]);                       \
-            values[i] = first;                                                 \
-            values[i + 1] = second;                                            \
-        }                                                                      \
-    } else if (activation == ACTIVATION_TANH) {                                \
-        for (uint i = 0; i < count; i++)                                       \
-            values[i] = tanh_##F(values[i]);                                   \
-    }                                                                          \
+#define DEFINE_ACTIVATE_ALL(F)                                                        \
+static inline void activateAll_##F(F *values, const uint count, const int activation) \
+{                                                                                     \
+    if (activation == ACTIVATION_RELU) {                                              \
+        for (uint i = 0; i < count; i++)                                              \
+            values[i] = values[i] < (F)(0.0f) ? (F)(0.0f) : values[i];                \
+    } else if (activation == ACTIVATION_SIGMOID) {                                    \
+        for (uint i = 0; i < count; i += 2) {                                         \
+            const F first = sigmoid_##F(values[i]);                                   \
+            const F second = sigmoid_##F(values[i + 1]);                              \
+            values[i] = first;                                                        \
+            values[i + 1] = second;                                                   \
+        }                                                                             \
+    } else if (activation == ACTIVATION_TANH) {                                       \
+        for (uint i = 0; i < count; i++)                                              \
+            values[i] = tanh_##F(values[i]);                                          \
+    }                                                                                 \
 }
 
 #define DEFINE_ALL(F, I, AS_I, AS_F)                                           \

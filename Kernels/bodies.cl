@@ -6,5 +6,5 @@
 //
 // CPU is 1 for the layout for CPUs, else 0: of kernels that there are twice, one is compiled.
 #ifndef BODY
-#define BODY inline
+#define BODY static inline
 #endif

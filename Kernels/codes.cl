@@ -140,10 +140,10 @@ kernel void jumpReLU(global const float *restrict a, const uint aOffset,
 }
 
 // What an entry adds to -bandwidth dtheta.
-#define DEFINE_JUMP_TERM(T)                                                               \
-  inline T jumpTerm_##T(const T g, const T a, const T theta, const float halfBandwidth,   \
-                        const float weight) {                                             \
-    return fabs(a - theta) < (T)(halfBandwidth) ? fma(theta, g, (T)(weight)) : (T)(0.0f); \
+#define DEFINE_JUMP_TERM(T)                                                                    \
+  static inline T jumpTerm_##T(const T g, const T a, const T theta, const float halfBandwidth, \
+                               const float weight) {                                           \
+    return fabs(a - theta) < (T)(halfBandwidth) ? fma(theta, g, (T)(weight)) : (T)(0.0f);      \
   }
 DEFINE_JUMP_TERM(float)
 DEFINE_JUMP_TERM(float8)

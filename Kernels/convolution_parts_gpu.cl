@@ -31,7 +31,7 @@ kernel void packTaps(global const float *restrict w, const uint wOffset,
 #define ROWS 16
 
 // Adds up the rows of a group, for each column; the result is row 0's.
-inline float addRows(local float sums[ROWS][COLUMNS], const float own) {
+static inline float addRows(local float sums[ROWS][COLUMNS], const float own) {
   const uint column = get_local_id(0), row = get_local_id(1);
   sums[row][column] = own;
   for (uint step = ROWS / 2; step > 0; step /= 2) {

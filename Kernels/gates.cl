@@ -29,7 +29,7 @@
 // The first word of Philox2x32-10 with the counter (row, column). The words stay in the lower halves
 // of long lanes, where the products are formed.
 #define DEFINE_PHILOX(U, UL, TO_U, TO_UL)                                       \
-  inline U philox_##U(const uint key, const uint row, const U column) {         \
+  static inline U philox_##U(const uint key, const uint row, const U column) {  \
     UL left = (UL)((ulong)row), right = TO_UL(column);                          \
     PHILOX_ROUND(UL, 0)                                                         \
     PHILOX_ROUND(UL, 1)                                                         \
@@ -47,42 +47,42 @@ DEFINE_PHILOX(uint, ulong, convert_uint, convert_ulong)
 DEFINE_PHILOX(uint4, ulong4, convert_uint4, convert_ulong4)
 
 // In halves: wider vectors of long than a register make PoCL warn about its own functions.
-inline uint8 philox_uint8(const uint key, const uint row, const uint8 column) {
+static inline uint8 philox_uint8(const uint key, const uint row, const uint8 column) {
   return (uint8)(philox_uint4(key, row, column.lo), philox_uint4(key, row, column.hi));
 }
 
 // The logit of the uniform number of (row, column): of the word the upper 23 bits make an odd
 // multiple of 2^-24, so that u and 1 - u are exact.
-#define DEFINE_NOISE(F, U, AS_I, TO_F)                                      \
-  inline F noiseLogit_##F(const uint key, const uint row, const U column) { \
-    const F upper = TO_F(AS_I(philox_##U(key, row, column) >> 9));          \
-    const F u = fma(upper, (F)(0x1p-23f), (F)(0x1p-24f));                   \
-    const F inside =                                                        \
-        fmin(fmax(u, (F)(SMALLEST_UNIFORM)), (F)(1.0f - SMALLEST_UNIFORM)); \
-    return logarithm_##F(inside / ((F)(1.0f) - inside));                    \
+#define DEFINE_NOISE(F, U, AS_I, TO_F)                                             \
+  static inline F noiseLogit_##F(const uint key, const uint row, const U column) { \
+    const F upper = TO_F(AS_I(philox_##U(key, row, column) >> 9));                 \
+    const F u = fma(upper, (F)(0x1p-23f), (F)(0x1p-24f));                          \
+    const F inside =                                                               \
+        fmin(fmax(u, (F)(SMALLEST_UNIFORM)), (F)(1.0f - SMALLEST_UNIFORM));        \
+    return logarithm_##F(inside / ((F)(1.0f) - inside));                           \
   }
 DEFINE_NOISE(float, uint, as_int, convert_float)
 DEFINE_NOISE(float8, uint8, as_int8, convert_float8)
 
 // The gate before it is clipped.
 #define DEFINE_STRETCHED(F)                                       \
-  inline F stretched_##F(const F sigmoid) {                       \
+  static inline F stretched_##F(const F sigmoid) {                \
     return fma(sigmoid, (F)(STRETCH), (F)(STRETCH_LOW));          \
   }                                                               \
-  inline F clipped_##F(const F gate) {                            \
+  static inline F clipped_##F(const F gate) {                     \
     return fmin(fmax(gate, (F)(0.0f)), (F)(1.0f));                \
   }
 DEFINE_STRETCHED(float)
 DEFINE_STRETCHED(float8)
 
 // One entry of z; `noisy` is 0 in test.
-#define DEFINE_GATED(F, U)                                                                \
-  inline F gated_##F(const F a, const F logAlpha, const int noisy, const uint key,        \
-                     const uint row, const U column) {                                    \
-    F argument = logAlpha;                                                                \
-    if (noisy)                                                                            \
+#define DEFINE_GATED(F, U)                                                                 \
+  static inline F gated_##F(const F a, const F logAlpha, const int noisy, const uint key,  \
+                            const uint row, const U column) {                              \
+    F argument = logAlpha;                                                                 \
+    if (noisy)                                                                             \
       argument = (noiseLogit_##F(key, row, column) + logAlpha) * (F)(INVERSE_TEMPERATURE); \
-    return fmax(a, (F)(0.0f)) * clipped_##F(stretched_##F(sigmoid_##F(argument)));        \
+    return fmax(a, (F)(0.0f)) * clipped_##F(stretched_##F(sigmoid_##F(argument)));         \
   }
 DEFINE_GATED(float, uint)
 DEFINE_GATED(float8, uint8)
@@ -149,8 +149,8 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void hardConcreteGroup
 
 // The gradient with respect to logAlpha and, in *gate, the gate. Where a <= 0 both are 0.
 #define DEFINE_GATE_BACKWARD(F, U)                                                             \
-  inline F gateBackward_##F(const F g, const F a, const F logAlpha, const float weight,        \
-                            const uint key, const uint row, const U column, F *gate) {         \
+  static inline F gateBackward_##F(const F g, const F a, const F logAlpha, const float weight, \
+                                   const uint key, const uint row, const U column, F *gate) {  \
     const F s = sigmoid_##F((noiseLogit_##F(key, row, column) + logAlpha)                      \
                             * (F)(INVERSE_TEMPERATURE));                                       \
     const F raw = stretched_##F(s), clipped = clipped_##F(raw);                                \

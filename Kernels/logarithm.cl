@@ -4,7 +4,7 @@
 // which some implementations compute one lane at a time.
 //   x = m 2^e, m in [sqrt(1/2), sqrt(2));  ln m = 2 (t + t^3/3 + t^5/5 + ...), t = (m - 1) / (m + 1)
 #define DEFINE_LOGARITHM(F, I, AS_I, AS_F, CONVERT)                                    \
-  inline F logarithm_##F(const F x) {                                                  \
+  static inline F logarithm_##F(const F x) {                                           \
     const I exponent = (AS_I(x) - (I)(0x3f3504f3)) >> 23;                              \
     const F m = AS_F(AS_I(x) - (exponent << 23)), e = CONVERT(exponent);               \
     const F t = (m - (F)(1.0f)) / (m + (F)(1.0f)), square = t * t;                     \

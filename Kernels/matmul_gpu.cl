@@ -58,10 +58,11 @@
  * of the block at (first, kFirst), zeros beyond the matrix; store_NAME writes
  * them to the block, a column of it for each part. */
 #define DEFINE_STAGING_ALONG_K(NAME, F, VECTOR, TILE, STRIDE)                  \
-inline void load_##NAME(F staged[SLOTS(TILE, VECTOR)], global const float *p,  \
-                        const uint size, const uint K, const uint first,       \
-                        const uint kFirst, const uint id)                      \
+INLINED void load_##NAME(F staged[SLOTS(TILE, VECTOR)], global const float *p, \
+                         const uint size, const uint K, const uint first,      \
+                         const uint kFirst, const uint id)                     \
 {                                                                              \
+    _Pragma("unroll")                                                          \
     for (uint s = 0; s < SLOTS(TILE, VECTOR); s++) {                           \
         const uint e = id + s * LOCAL_COUNT;                                   \
         const uint m = first + e / (TILE_K / VECTOR);                          \
@@ -70,9 +71,10 @@ inline void load_##NAME(F staged[SLOTS(TILE, VECTOR)], global const float *p,  \
         if (m < size && k < K) staged[s] = JOIN(partOf_, F)(p + (m * K + k));  \
     }                                                                          \
 }                                                                              \
-inline void store_##NAME(const F staged[SLOTS(TILE, VECTOR)],                  \
-                         local float *block, const uint id)                    \
+INLINED void store_##NAME(const F staged[SLOTS(TILE, VECTOR)],                 \
+                          local float *block, const uint id)                   \
 {                                                                              \
+    _Pragma("unroll")                                                          \
     for (uint s = 0; s < SLOTS(TILE, VECTOR); s++) {                           \
         const uint e = id + s * LOCAL_COUNT;                                   \
         if (TILE * TILE_K / VECTOR % LOCAL_COUNT == 0 ||                       \
@@ -84,10 +86,11 @@ inline void store_##NAME(const F staged[SLOTS(TILE, VECTOR)],                  \
 }
 /* The same of an operand stored [K,SIZE]; a piece of a row for each part. */
 #define DEFINE_STAGING_ACROSS_K(NAME, F, VECTOR, TILE, STRIDE)                 \
-inline void load_##NAME(F staged[SLOTS(TILE, VECTOR)], global const float *p,  \
-                        const uint size, const uint K, const uint first,       \
-                        const uint kFirst, const uint id)                      \
+INLINED void load_##NAME(F staged[SLOTS(TILE, VECTOR)], global const float *p, \
+                         const uint size, const uint K, const uint first,      \
+                         const uint kFirst, const uint id)                     \
 {                                                                              \
+    _Pragma("unroll")                                                          \
     for (uint s = 0; s < SLOTS(TILE, VECTOR); s++) {                           \
         const uint e = id + s * LOCAL_COUNT;                                   \
         const uint n = first + e % (TILE / VECTOR) * VECTOR;                   \
@@ -97,9 +100,10 @@ inline void load_##NAME(F staged[SLOTS(TILE, VECTOR)], global const float *p,  \
             staged[s] = JOIN(partOf_, F)(p + (k * size + n));                  \
     }                                                                          \
 }                                                                              \
-inline void store_##NAME(const F staged[SLOTS(TILE, VECTOR)],                  \
-                         local float *block, const uint id)                    \
+INLINED void store_##NAME(const F staged[SLOTS(TILE, VECTOR)],                 \
+                          local float *block, const uint id)                   \
 {                                                                              \
+    _Pragma("unroll")                                                          \
     for (uint s = 0; s < SLOTS(TILE, VECTOR); s++) {                           \
         const uint e = id + s * LOCAL_COUNT;                                   \
         if (TILE * TILE_K / VECTOR % LOCAL_COUNT == 0 ||                       \
@@ -124,10 +128,9 @@ DEFINE_STAGING_ACROSS_K(b, B_PART, VECTOR_B, TILE_N, STRIDE_B)
 
 /* `count` of a block's terms, and what they add to the sums of B's columns, if
  * these are wanted: work-item id sums columns id, id + LOCAL_COUNT, ... */
-inline void multiplyTerms(local const float *aBlock, local const float *bBlock,
-                          const uint count, const uint x, const uint y,
-                          float acc[RM][RN], const bool addsColumns,
-                          float sums[SUM_SLOTS])
+INLINED void multiplyTerms(local const float *aBlock, local const float *bBlock,
+                           const uint count, const uint x, const uint y, float acc[RM][RN],
+                           const bool addsColumns, float sums[SUM_SLOTS])
 {
     if (count == TILE_K) {
         multiplyBlock(aBlock, bBlock, x, y, acc);
@@ -136,6 +139,7 @@ inline void multiplyTerms(local const float *aBlock, local const float *bBlock,
             multiplyTerm(aBlock + k * STRIDE_A, bBlock + k * STRIDE_B, x, y, acc);
     }
     if (addsColumns)
+#pragma unroll
         for (uint s = 0; s < SUM_SLOTS; s++) {
             const uint n = y * LOCAL_X + x + s * LOCAL_COUNT;
             if (n < TILE_N)
@@ -171,6 +175,7 @@ void matmul(global const float *restrict a, const uint aOffset,
     float acc[RM][RN];
     clearTile(acc);
     float sums[SUM_SLOTS];
+#pragma unroll
     for (uint s = 0; s < SUM_SLOTS; s++)
         sums[s] = 0.0f;
     A_PART aStaged[SLOTS(TILE_M, VECTOR_A)];
@@ -194,6 +199,7 @@ void matmul(global const float *restrict a, const uint aOffset,
                   acc, addsColumns, sums);
 
     if (addsColumns)
+#pragma unroll
         for (uint s = 0; s < SUM_SLOTS; s++) {
             const uint n = id + s * LOCAL_COUNT;
             if (n < TILE_N && nFirst + n < N)

@@ -97,7 +97,7 @@ kernel void statisticsBand(global const float *x, const uint xOffset, const uint
 #endif
 
 // Adds up the rows of a group of ROWS x CHANNELS, for each channel.
-inline float2 addRows(local float2 sums[ROWS][CHANNELS], const float2 own) {
+static inline float2 addRows(local float2 sums[ROWS][CHANNELS], const float2 own) {
   const uint lane = get_local_id(0), row = get_local_id(1);
   barrier(CLK_LOCAL_MEM_FENCE);
   sums[row][lane] = own;
@@ -141,7 +141,7 @@ kernel __attribute__((reqd_work_group_size(CHANNELS, ROWS, 1))) void statisticsG
 #endif
 
 // The sum of one number of each work-item of a group.
-inline float addGroup(local float *sums, const float own) {
+static inline float addGroup(local float *sums, const float own) {
   const uint lane = get_local_id(0);
   barrier(CLK_LOCAL_MEM_FENCE);
   sums[lane] = own;

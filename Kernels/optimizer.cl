@@ -93,14 +93,14 @@ kernel void scaleToNorm(global float *restrict g, const uint gOffset,
   for (; i < last; ++i) g[i] *= factor;
 }
 
-inline float sumOfEight(const float8 v) {
+static inline float sumOfEight(const float8 v) {
   const float4 four = v.lo + v.hi;
   const float2 two = four.lo + four.hi;
   return two.x + two.y;
 }
 
 // a . b by one work-item, in four chains of eight, since each fma waits for the one before.
-inline float dotProduct(global const float *a, global const float *b, const uint count) {
+static inline float dotProduct(global const float *a, global const float *b, const uint count) {
   float8 sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
   uint i = 0;
   for (; i + 32 <= count; i += 32) {
@@ -116,7 +116,7 @@ inline float dotProduct(global const float *a, global const float *b, const uint
 }
 
 // The sum of every work-item's value, given to all of the work-group. All must call it.
-inline float sumOfGroup(const float value, local float *sums) {
+static inline float sumOfGroup(const float value, local float *sums) {
   const uint lane = get_local_id(0);
   sums[lane] = value;
   for (uint step = GROUP / 2; step > 0; step /= 2) {
@@ -128,7 +128,8 @@ inline float sumOfGroup(const float value, local float *sums) {
 }
 
 // One work-item's share of a . b in a work-group.
-inline float dotProductOfLane(global const float *a, global const float *b, const uint count) {
+static inline float dotProductOfLane(global const float *a, global const float *b,
+                                     const uint count) {
   float sum = 0;
   for (uint i = get_local_id(0); i < count; i += GROUP) sum = fma(a[i], b[i], sum);
   return sum;
@@ -186,7 +187,7 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void totalGroup(
 
 // What a row whose squares add up to `square` is multiplied by: 1 where its norm cannot be told in
 // single precision.
-inline float scaleToUnit(const float square) {
+static inline float scaleToUnit(const float square) {
   return square >= FLT_MIN && square <= FLT_MAX ? 1 / sqrt(square) : 1;
 }
 
@@ -250,21 +251,21 @@ kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void projectRowsGroup(
       const uint latents, const uint width, const float scale
 
 // How often each of eight neighbouring latents is active, in floats: see loss_row.cl.
-inline float8 activeOfEight(global const float *z, const uint batch, const uint latents) {
+static inline float8 activeOfEight(global const float *z, const uint batch, const uint latents) {
   float8 count = 0;
   for (uint i = 0; i < batch; ++i)
     count += vload8(0, z + (ulong)i * latents) != 0.0f ? (float8)(1.0f) : (float8)(0.0f);
   return count;
 }
 
-inline float activeOfOne(global const float *z, const uint batch, const uint latents) {
+static inline float activeOfOne(global const float *z, const uint batch, const uint latents) {
   uint count = 0;
   for (uint i = 0; i < batch; ++i) count += z[(ulong)i * latents] != 0.0f;
   return (float)count;
 }
 
-inline float addScaledRow(global const float *weights, global float *slope, const uint width,
-                          const float factor) {
+static inline float addScaledRow(global const float *weights, global float *slope, const uint width,
+                                 const float factor) {
   uint i = 0;
   for (; i + 8 <= width; i += 8)
     vstore8(fma((float8)(factor), vload8(0, weights + i), vload8(0, slope + i)), 0, slope + i);

@@ -10,30 +10,30 @@
 #endif
 
 // One window. A comparison with NaN is false: NaN replaces what is there and is not replaced.
-#define DEFINE_POOL(F)                                                                       \
-  inline F largest_##F(global const float *x, const ulong pitch, const ulong rowPitch) {     \
-    F largest = LOAD_##F(x);                                                                 \
-    for (uint u = 0; u < SIZE; ++u)                                                          \
-      for (uint v = 0; v < SIZE; ++v) {                                                      \
-        const F value = LOAD_##F(x + u * rowPitch + v * pitch);                              \
-        const F larger = value > largest ? value : largest;                                  \
-        largest = value == value ? larger : value;                                           \
-      }                                                                                      \
-    return largest;                                                                          \
-  }                                                                                          \
-  inline void toLargest_##F(const F g, const F y, global const float *x, const ulong xPitch, \
-                            const ulong xRowPitch, const int accumulating,                   \
-                            global float *dx, const ulong dxPitch, const ulong dxRowPitch) { \
-    F rest = g;                                                                              \
-    for (uint u = 0; u < SIZE; ++u)                                                          \
-      for (uint v = 0; v < SIZE; ++v) {                                                      \
-        const F value = LOAD_##F(x + u * xRowPitch + v * xPitch);                            \
-        F slope = value == y ? rest : (F)(0.0f);                                             \
-        rest = value == y ? (F)(0.0f) : rest;                                                \
-        global float *place = dx + u * dxRowPitch + v * dxPitch;                             \
-        if (accumulating) slope += LOAD_##F(place);                                          \
-        STORE_##F(slope, place);                                                             \
-      }                                                                                      \
+#define DEFINE_POOL(F)                                                                              \
+  static inline F largest_##F(global const float *x, const ulong pitch, const ulong rowPitch) {     \
+    F largest = LOAD_##F(x);                                                                        \
+    for (uint u = 0; u < SIZE; ++u)                                                                 \
+      for (uint v = 0; v < SIZE; ++v) {                                                             \
+        const F value = LOAD_##F(x + u * rowPitch + v * pitch);                                     \
+        const F larger = value > largest ? value : largest;                                         \
+        largest = value == value ? larger : value;                                                  \
+      }                                                                                             \
+    return largest;                                                                                 \
+  }                                                                                                 \
+  static inline void toLargest_##F(const F g, const F y, global const float *x, const ulong xPitch, \
+                                   const ulong xRowPitch, const int accumulating,                   \
+                                   global float *dx, const ulong dxPitch, const ulong dxRowPitch) { \
+    F rest = g;                                                                                     \
+    for (uint u = 0; u < SIZE; ++u)                                                                 \
+      for (uint v = 0; v < SIZE; ++v) {                                                             \
+        const F value = LOAD_##F(x + u * xRowPitch + v * xPitch);                                   \
+        F slope = value == y ? rest : (F)(0.0f);                                                    \
+        rest = value == y ? (F)(0.0f) : rest;                                                       \
+        global float *place = dx + u * dxRowPitch + v * dxPitch;                                    \
+        if (accumulating) slope += LOAD_##F(place);                                                 \
+        STORE_##F(slope, place);                                                                    \
+      }                                                                                             \
   }
 DEFINE_POOL(float)
 DEFINE_POOL(float8)

@@ -22,11 +22,11 @@
 #endif
 
 // Class c of eight positions: p points to that of the first.
-inline float8 load_float8(global const float *p, const uint classes) {
+static inline float8 load_float8(global const float *p, const uint classes) {
   return (float8)(p[0], p[COUNT], p[2 * COUNT], p[3 * COUNT], p[4 * COUNT], p[5 * COUNT],
                   p[6 * COUNT], p[7 * COUNT]);
 }
-inline void store_float8(const float8 v, global float *p, const uint classes) {
+static inline void store_float8(const float8 v, global float *p, const uint classes) {
   p[0] = v.s0;
   p[COUNT] = v.s1;
   p[2 * COUNT] = v.s2;
@@ -36,86 +36,88 @@ inline void store_float8(const float8 v, global float *p, const uint classes) {
   p[6 * COUNT] = v.s6;
   p[7 * COUNT] = v.s7;
 }
-inline float load_float(global const float *p, const uint classes) { return *p; }
-inline void store_float(const float v, global float *p, const uint classes) { *p = v; }
+static inline float load_float(global const float *p, const uint classes) { return *p; }
+static inline void store_float(const float v, global float *p, const uint classes) { *p = v; }
 
 // Labels as floats, which are compared with floats: see loss_row.cl.
-inline float8 labels_float8(global const uchar *labels) { return convert_float8(vload8(0, labels)); }
-inline float labels_float(global const uchar *labels) { return (float)*labels; }
+static inline float8 labels_float8(global const uchar *labels) {
+  return convert_float8(vload8(0, labels));
+}
+static inline float labels_float(global const uchar *labels) { return (float)*labels; }
 
 // Writes the probabilities and what is asked about the labels. p may be a: each class is read for
 // the last time before it is written.
-#define DEFINE_SOFTMAX(F)                                                                       \
-  /* The largest logit; NaN where one is, or left to the sum. */                                \
-  inline F largestLogit_##F(global const float *a, const uint classes) {                        \
-    F largest = load_##F(a, classes);                                                           \
-    for (uint c = 1; c < COUNT; ++c) {                                                          \
-      const F value = load_##F(a + c, classes);                                                 \
-      largest = value > largest ? value : largest;                                              \
-    }                                                                                           \
-    return largest;                                                                             \
-  }                                                                                             \
-  inline void scale_##F(const F factor, global float *p, const uint classes) {                  \
-    for (uint c = 0; c < COUNT; ++c)                                                            \
-      store_##F(load_##F(p + c, classes) * factor, p + c, classes);                             \
-  }                                                                                             \
-  inline void softmax_##F(global const float *a, global float *p, const uint classes) {         \
-    const F largest = largestLogit_##F(a, classes);                                             \
-    F sum = 0;                                                                                  \
-    for (uint c = 0; c < COUNT; ++c) {                                                          \
-      const F e = expNonPositive_##F(load_##F(a + c, classes) - largest);                       \
-      store_##F(e, p + c, classes);                                                             \
-      sum += e;                                                                                 \
-    }                                                                                           \
-    scale_##F((F)(1.0f) / sum, p, classes);                                                     \
-  }                                                                                             \
-  /* Of labelled positions the weight, -weight ln p of the label, and 1; 0 of the others. */    \
-  inline void entropy_##F(global const float *a, global const uchar *labels,                    \
-                          global const float *weights, global float *p, const uint classes,     \
-                          F *weightSum, F *entropySum, F *count) {                              \
-    const F largest = largestLogit_##F(a, classes), label = labels_##F(labels);                 \
-    F sum = 0, own = 0, weight = 0;                                                             \
-    for (uint c = 0; c < COUNT; ++c) {                                                          \
-      const F below = load_##F(a + c, classes) - largest;                                       \
-      const F e = expNonPositive_##F(below);                                                    \
-      own = label == (F)(float)c ? below : own;                                                 \
-      weight = label == (F)(float)c ? (F)(weights[c]) : weight;                                 \
-      store_##F(e, p + c, classes);                                                             \
-      sum += e;                                                                                 \
-    }                                                                                           \
-    scale_##F((F)(1.0f) / sum, p, classes);                                                     \
-    const F entropy = weight * (logarithm_##F(sum) - own);                                      \
-    *weightSum += weight;                                                                       \
-    *entropySum += label < (F)(float)COUNT ? entropy : (F)(0.0f);                               \
-    *count += label < (F)(float)COUNT ? (F)(1.0f) : (F)(0.0f);                                  \
-  }                                                                                             \
-  /* Of class c: its probabilities, those where it is the label, and how often it is. */        \
-  inline void overlap_##F(global const float *p, global const uchar *labels, const uint c,      \
-                          const uint classes, F *probabilitySum, F *overlapSum, F *count) {     \
-    const F value = load_##F(p + c, classes), label = labels_##F(labels);                       \
-    *probabilitySum += label < (F)(float)COUNT ? value : (F)(0.0f);                             \
-    *overlapSum += label == (F)(float)c ? value : (F)(0.0f);                                    \
-    *count += label == (F)(float)c ? (F)(1.0f) : (F)(0.0f);                                     \
-  }                                                                                             \
-  /* The gradient in place of the probabilities. */                                             \
-  inline void slope_##F(global float *p, global const uchar *labels,                            \
-                        global const float *onLabel, global const float *everywhere,            \
-                        global const float *strengths, const uint classes) {                    \
-    const F label = labels_##F(labels);                                                         \
-    F mean = 0, strength = 0;                                                                   \
-    for (uint c = 0; c < COUNT; ++c) {                                                          \
-      const F share = (F)(everywhere[c]);                                                       \
-      mean = fma(load_##F(p + c, classes),                                                      \
-                 label == (F)(float)c ? share + (F)(onLabel[c]) : share, mean);                 \
-      strength = label == (F)(float)c ? (F)(strengths[c]) : strength;                           \
-    }                                                                                           \
-    for (uint c = 0; c < COUNT; ++c) {                                                          \
-      const F value = load_##F(p + c, classes), share = (F)(everywhere[c]);                     \
-      const F level = label == (F)(float)c ? share + (F)(onLabel[c]) : share;                   \
-      const F excess = label == (F)(float)c ? value - (F)(1.0f) : value;                        \
-      const F slope = fma(value, level - mean, strength * excess);                              \
-      store_##F(label < (F)(float)COUNT ? slope : (F)(0.0f), p + c, classes);                   \
-    }                                                                                           \
+#define DEFINE_SOFTMAX(F)                                                                          \
+  /* The largest logit; NaN where one is, or left to the sum. */                                   \
+  static inline F largestLogit_##F(global const float *a, const uint classes) {                    \
+    F largest = load_##F(a, classes);                                                              \
+    for (uint c = 1; c < COUNT; ++c) {                                                             \
+      const F value = load_##F(a + c, classes);                                                    \
+      largest = value > largest ? value : largest;                                                 \
+    }                                                                                              \
+    return largest;                                                                                \
+  }                                                                                                \
+  static inline void scale_##F(const F factor, global float *p, const uint classes) {              \
+    for (uint c = 0; c < COUNT; ++c)                                                               \
+      store_##F(load_##F(p + c, classes) * factor, p + c, classes);                                \
+  }                                                                                                \
+  static inline void softmax_##F(global const float *a, global float *p, const uint classes) {     \
+    const F largest = largestLogit_##F(a, classes);                                                \
+    F sum = 0;                                                                                     \
+    for (uint c = 0; c < COUNT; ++c) {                                                             \
+      const F e = expNonPositive_##F(load_##F(a + c, classes) - largest);                          \
+      store_##F(e, p + c, classes);                                                                \
+      sum += e;                                                                                    \
+    }                                                                                              \
+    scale_##F((F)(1.0f) / sum, p, classes);                                                        \
+  }                                                                                                \
+  /* Of labelled positions the weight, -weight ln p of the label, and 1; 0 of the others. */       \
+  static inline void entropy_##F(global const float *a, global const uchar *labels,                \
+                                 global const float *weights, global float *p, const uint classes, \
+                                 F *weightSum, F *entropySum, F *count) {                          \
+    const F largest = largestLogit_##F(a, classes), label = labels_##F(labels);                    \
+    F sum = 0, own = 0, weight = 0;                                                                \
+    for (uint c = 0; c < COUNT; ++c) {                                                             \
+      const F below = load_##F(a + c, classes) - largest;                                          \
+      const F e = expNonPositive_##F(below);                                                       \
+      own = label == (F)(float)c ? below : own;                                                    \
+      weight = label == (F)(float)c ? (F)(weights[c]) : weight;                                    \
+      store_##F(e, p + c, classes);                                                                \
+      sum += e;                                                                                    \
+    }                                                                                              \
+    scale_##F((F)(1.0f) / sum, p, classes);                                                        \
+    const F entropy = weight * (logarithm_##F(sum) - own);                                         \
+    *weightSum += weight;                                                                          \
+    *entropySum += label < (F)(float)COUNT ? entropy : (F)(0.0f);                                  \
+    *count += label < (F)(float)COUNT ? (F)(1.0f) : (F)(0.0f);                                     \
+  }                                                                                                \
+  /* Of class c: its probabilities, those where it is the label, and how often it is. */           \
+  static inline void overlap_##F(global const float *p, global const uchar *labels, const uint c,  \
+                                 const uint classes, F *probabilitySum, F *overlapSum, F *count) { \
+    const F value = load_##F(p + c, classes), label = labels_##F(labels);                          \
+    *probabilitySum += label < (F)(float)COUNT ? value : (F)(0.0f);                                \
+    *overlapSum += label == (F)(float)c ? value : (F)(0.0f);                                       \
+    *count += label == (F)(float)c ? (F)(1.0f) : (F)(0.0f);                                        \
+  }                                                                                                \
+  /* The gradient in place of the probabilities. */                                                \
+  static inline void slope_##F(global float *p, global const uchar *labels,                        \
+                               global const float *onLabel, global const float *everywhere,        \
+                               global const float *strengths, const uint classes) {                \
+    const F label = labels_##F(labels);                                                            \
+    F mean = 0, strength = 0;                                                                      \
+    for (uint c = 0; c < COUNT; ++c) {                                                             \
+      const F share = (F)(everywhere[c]);                                                          \
+      mean = fma(load_##F(p + c, classes),                                                         \
+                 label == (F)(float)c ? share + (F)(onLabel[c]) : share, mean);                    \
+      strength = label == (F)(float)c ? (F)(strengths[c]) : strength;                              \
+    }                                                                                              \
+    for (uint c = 0; c < COUNT; ++c) {                                                             \
+      const F value = load_##F(p + c, classes), share = (F)(everywhere[c]);                        \
+      const F level = label == (F)(float)c ? share + (F)(onLabel[c]) : share;                      \
+      const F excess = label == (F)(float)c ? value - (F)(1.0f) : value;                           \
+      const F slope = fma(value, level - mean, strength * excess);                                 \
+      store_##F(label < (F)(float)COUNT ? slope : (F)(0.0f), p + c, classes);                      \
+    }                                                                                              \
   }
 DEFINE_SOFTMAX(float)
 DEFINE_SOFTMAX(float8)
@@ -149,7 +151,7 @@ kernel void softmaxEach(global const float *a, const uint aOffset, global float 
 }
 #endif
 
-inline float addLanes(const float8 v) {
+static inline float addLanes(const float8 v) {
   const float4 four = v.lo + v.hi;
   const float2 two = four.lo + four.hi;
   return two.x + two.y;
@@ -210,7 +212,7 @@ kernel void segmentationSumsBand(SUMS_ARGUMENTS) {
 #endif
 
 // The sums over a group; the fourth number is not used.
-inline float4 addGroup(local float4 *sums, const float x, const float y, const float z) {
+static inline float4 addGroup(local float4 *sums, const float x, const float y, const float z) {
   const uint lane = get_local_id(0);
   barrier(CLK_LOCAL_MEM_FENCE);
   sums[lane] = (float4)(x, y, z, 0.0f);

@@ -19,18 +19,18 @@ typedef struct {
   uint bound;     // an entry of just this key is kept if its index is below
 } Selection;
 
-inline int orderedKey(const float value) {
+static inline int orderedKey(const float value) {
   const int bits = as_int(value), magnitude = bits & 0x7fffffff;
   if (magnitude > INFINITY_KEY) return LOWEST_KEY;
   return bits < 0 ? -magnitude : magnitude;
 }
 
 // The float of a key that is not NaN's.
-inline float valueOfKey(const int key) {
+static inline float valueOfKey(const int key) {
   return as_float(key < 0 ? (int)(0x80000000u | (uint)-key) : key);
 }
 
-inline bool isSelected(const float value, const uint index, const Selection selection) {
+static inline bool isSelected(const float value, const uint index, const Selection selection) {
   const int key = orderedKey(value);
   return key > selection.threshold || (key == selection.threshold && index < selection.bound);
 }
@@ -39,7 +39,7 @@ inline bool isSelected(const float value, const uint index, const Selection sele
 #define COUNT_AT_LEAST(VALUES) ((VALUES) >= t ? (float8)(1.0f) : (float8)(0.0f))
 
 // The number of entries that are at least t; NaN is not.
-inline uint countAtLeast(global const float *row, const uint count, const float t) {
+static inline uint countAtLeast(global const float *row, const uint count, const float t) {
   float8 sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
   uint j = 0;
   for (; j + 32 <= count; j += 32) {
@@ -58,7 +58,7 @@ inline uint countAtLeast(global const float *row, const uint count, const float 
 }
 
 // The largest entry; NaN where there is nothing but NaN. fmax prefers what is not NaN.
-inline float largest(global const float *row, const uint count) {
+static inline float largest(global const float *row, const uint count) {
   float result = NAN;
   uint j = 0;
   if (count >= 8) {
@@ -73,7 +73,8 @@ inline float largest(global const float *row, const uint count) {
 }
 
 // The index behind the `wanted`-th entry of just this key, or `count`; 0 where none is wanted.
-inline uint boundOfEquals(global const float *row, const uint count, const int key, uint wanted) {
+static inline uint boundOfEquals(global const float *row, const uint count, const int key,
+                                 uint wanted) {
   uint j = 0;
   for (; wanted > 0 && j < count; ++j) wanted -= orderedKey(row[j]) == key ? 1 : 0;
   return j;
@@ -126,7 +127,7 @@ BODY Selection kthLargest(global const float *row, const uint count, const uint 
 }
 
 // The sum over the work-group, in every work-item. `sums` holds GROUP vectors.
-inline uint4 groupSum(local uint4 *sums, const uint4 value) {
+static inline uint4 groupSum(local uint4 *sums, const uint4 value) {
   const uint lane = get_local_id(0);
   sums[lane] = value;
   for (uint step = GROUP / 2; step > 0; step /= 2) {
@@ -143,8 +144,8 @@ inline uint4 groupSum(local uint4 *sums, const uint4 value) {
 //
 // Two bits of the key at a time, then two bits of the index: always the same number of steps, so
 // that no barrier hangs on the data. `sums` holds GROUP vectors.
-inline Selection kthLargestGroup(global const float *row, const uint count, const uint k,
-                                 const int floor, local uint4 *sums) {
+static inline Selection kthLargestGroup(global const float *row, const uint count, const uint k,
+                                        const int floor, local uint4 *sums) {
   const uint lane = get_local_id(0);
   uint threshold = 0;  // as an unsigned number in the order of the keys
   for (int shift = 30; shift >= 0; shift -= 2) {

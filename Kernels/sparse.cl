@@ -19,7 +19,7 @@
 // MARK: The k largest
 
 // Which of 16 entries are at least t, as bits: the sum of powers of two is exact.
-inline uint atLeast16(global const float *p, const float t) {
+static inline uint atLeast16(global const float *p, const float t) {
   const float16 bits = (float16)(0x1, 0x2, 0x4, 0x8, 0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400,
                                  0x800, 0x1000, 0x2000, 0x4000, 0x8000);
   return (uint)sum16(vload16(0, p) >= t ? bits : (float16)(0.0f));

@@ -115,8 +115,8 @@ BODY void addEntries(global const uint *entries, const uint entryCount,
   }
 }
 
-inline float sumOfEntries(global const uint *entries, const uint entryCount,
-                          global const float *weights) {
+static inline float sumOfEntries(global const uint *entries, const uint entryCount,
+                                 global const float *weights) {
   float sum = 0;
   for (uint n = 0; n < entryCount; ++n) sum += weights[entries[n]];
   return sum;
@@ -158,9 +158,9 @@ void sparseGradientsCPU(GRADIENT_ARGUMENTS, volatile global uint *tickets) {
 #endif
 
 // sum over the entries of weights_e rows_(e / k, d): one column.
-inline float columnOfEntries(global const uint *entries, const uint entryCount,
-                             global const float *weights, const uint k,
-                             global const float *rows, const uint width, const uint d) {
+static inline float columnOfEntries(global const uint *entries, const uint entryCount,
+                                    global const float *weights, const uint k,
+                                    global const float *rows, const uint width, const uint d) {
   float sum = 0;
   for (uint n = 0; n < entryCount; ++n)
     sum = fma(weights[entries[n]], rows[(ulong)(entries[n] / k) * width + d], sum);
@@ -199,8 +199,8 @@ void sparseGradientsGPU(GRADIENT_ARGUMENTS) {
 // The encoder's: the same but for the size of the step.
 #define ENCODER_NUMBERS beta1, rest1, beta2, rest2, encoderStepSize, secondMomentScale, epsilon
 
-inline void adamScalar(global float *p, global float *m, global float *v, const float slope,
-                       ADAM_PARAMETERS) {
+static inline void adamScalar(global float *p, global float *m, global float *v, const float slope,
+                              ADAM_PARAMETERS) {
   float parameter = *p, mean = *m, square = *v;
   SPARSE_ADAM(float, parameter, slope, mean, square)
   *p = parameter;
@@ -220,7 +220,7 @@ inline void adamScalar(global float *p, global float *m, global float *v, const 
   MOVE(encoderSquare) MOVE(bias) MOVE(biasMean) MOVE(biasSquare)
 
 // 1 / norm; 1 where the norm is 0 or not finite, so that such a row stays as it is.
-inline float inverseNorm(const float square) {
+static inline float inverseNorm(const float square) {
   const float norm = sqrt(square);
   return norm > 0.0f && norm < INFINITY ? 1.0f / norm : 1.0f;
 }

@@ -14,7 +14,7 @@
 #define SOURCE(T, name) global const T *restrict name, const uint name##Offset
 #define MOVE(name) name += name##Offset;
 
-inline float sum16(const float16 v) {
+static inline float sum16(const float16 v) {
   const float8 v8 = v.lo + v.hi;
   const float4 v4 = v8.lo + v8.hi;
   const float2 v2 = v4.lo + v4.hi;

@@ -16,6 +16,9 @@
 // its q-th quad of columns starts at q*4*(TILE_N/RN) + 4*x, so that the float4 reads of neighbouring
 // work-items are adjacent. Rows of the blocks start at multiples of 4 elements.
 //
+// Functions that take such a tile are inlined and their loops unrolled by order: a compiler that does
+// as it likes, as Clang for AMD and NVIDIA does of large tiles, keeps the tile in memory.
+//
 // Macros: TILE_M, TILE_N multiples of 4 and of RM, RN; RM, RN each 1, 2 or a multiple of 4.
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -35,6 +38,7 @@
 #define RN 4
 #endif
 #define PAD 4
+#define INLINED static inline __attribute__((always_inline))
 
 #define LOCAL_X (TILE_N / RN)
 #define LOCAL_Y (TILE_M / RM)
@@ -58,15 +62,15 @@
 // One element or four, as they are read from global memory and written to a row of a block or, one
 // below the other, into a column.
 #define DEFINE_PARTS(F, COLUMN)                                                          \
-  inline F partOf_##F(global const float *p) { return *(global const F *)p; }            \
-  inline void toRow_##F(const F v, local float *p) { *(local F *)p = v; }                \
-  inline void toColumn_##F(const F v, local float *p, const uint stride) { COLUMN }
+  static inline F partOf_##F(global const float *p) { return *(global const F *)p; }     \
+  static inline void toRow_##F(const F v, local float *p) { *(local F *)p = v; }         \
+  static inline void toColumn_##F(const F v, local float *p, const uint stride) { COLUMN }
 DEFINE_PARTS(float, p[0] = v;)
 DEFINE_PARTS(float4, p[0] = v.x; p[stride] = v.y; p[2 * stride] = v.z; p[3 * stride] = v.w;)
 
 // One term: RM + RN values from local memory, RM RN products.
-inline void multiplyTerm(local const float *aRow, local const float *bRow, const uint x,
-                         const uint y, float acc[RM][RN]) {
+INLINED void multiplyTerm(local const float *aRow, local const float *bRow, const uint x,
+                          const uint y, float acc[RM][RN]) {
   float av[RM], bv[RN];
 #if RM % 4 == 0
 #pragma unroll
@@ -100,15 +104,16 @@ inline void multiplyTerm(local const float *aRow, local const float *bRow, const
     for (uint j = 0; j < RN; ++j) acc[i][j] = fma(av[i], bv[j], acc[i][j]);
 }
 
-// TILE_K terms.
-inline void multiplyBlock(local const float *aBlock, local const float *bBlock, const uint x,
-                          const uint y, float acc[RM][RN]) {
-#pragma unroll
+// TILE_K terms. Of more than eight at a time, Clang for AMD reads so many ahead that the registers do
+// not suffice.
+INLINED void multiplyBlock(local const float *aBlock, local const float *bBlock, const uint x,
+                           const uint y, float acc[RM][RN]) {
+#pragma unroll 8
   for (uint k = 0; k < TILE_K; ++k)
     multiplyTerm(aBlock + k * STRIDE_A, bBlock + k * STRIDE_B, x, y, acc);
 }
 
-inline void clearTile(float acc[RM][RN]) {
+INLINED void clearTile(float acc[RM][RN]) {
 #pragma unroll
   for (uint i = 0; i < RM; ++i)
 #pragma unroll
