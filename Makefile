@@ -50,7 +50,7 @@ bench-segment: build ## measure segmentation with few labels (see Benchmarks/seg
 bench-trust: build ## kill and resume runs, measure checkpoints and memory (see Benchmarks/trust.py --help)
 	python3 Benchmarks/trust.py $(BENCH)
 
-conformance: build ## check operations and trainings on PoCL, Intel's runtime, rusticl and Oclgrind
+conformance: build ## check operations and trainings on PoCL, Intel's runtime, rusticl, Oclgrind; compile for GPUs
 	Scripts/conformance.sh $(CONFORMANCE)
 
 fuzz: setup ## fuzz every reader (FUZZ="--executions N TARGET...", see Scripts/fuzz.sh --help)

@@ -9,6 +9,9 @@
 #             slowly, so small shapes only
 #   oclgrind  Oclgrind, a simulator that reports accesses out of bounds and data races; slow, so
 #             small shapes and the smallest of trainings
+#   amd       not run: what a GPU would be given, compiled by Clang and libclc for two generations of
+#   nvidia    AMD's and one of NVIDIA's; no function may be missing, and it is told which kernels
+#             keep in memory what is meant for registers
 #
 # Usage: Scripts/conformance.sh [--require-all] [--sparrow PATH] [--layout cpu|gpu]
 #                               [--part operations|training] [IMPLEMENTATION...]
@@ -27,7 +30,7 @@ sparrow=$root/.build/release/sparrow
 probe=$root/.build-setup/opencl-probe
 work=$root/.build-conformance
 time_limit=${CONFORMANCE_SECONDS:-3600} # for each command
-all=(pocl pair intel rusticl oclgrind)
+all=(pocl pair intel rusticl oclgrind amd nvidia)
 
 require_all=
 wanted=()
@@ -48,7 +51,7 @@ while [ $# -gt 0 ]; do
       parts=("${2:?--part needs operations or training}")
       shift
       ;;
-    pocl | pair | intel | rusticl | oclgrind) wanted+=("$1") ;;
+    pocl | pair | intel | rusticl | oclgrind | amd | nvidia) wanted+=("$1") ;;
     *) die "unknown argument '$1'; the head of Scripts/conformance.sh says what there is" ;;
   esac
   shift
@@ -322,6 +325,85 @@ check_oclgrind() {
   # `oclgrind` puts its own library before the loader; the empty list is for certainty.
   mkdir -p "$work/oclgrind-vendors"
   check oclgrind oclgrind --data-races --max-errors 100
+}
+
+# clang_for ARCHITECTURE: the newest Clang that compiles for it.
+clang_for() {
+  local version
+  for version in {25..15}; do
+    if command -v "clang-$version" >/dev/null 2>&1 &&
+      "clang-$version" --print-targets | grep -q "^ *$1 "; then
+      echo "clang-$version"
+      return
+    fi
+  done
+  return 1
+}
+
+# record_programs CLANG: the programs of all operations and of trainings, as a GPU would be given them,
+# each once, into .build-conformance/programs.
+recorded=
+record_programs() {
+  [ -z "$recorded" ] || return 0
+  local folder=$work/programs library text sum
+  library=$(pocl_library) || return 1
+  vendors compiled "$library" >/dev/null
+  rm -rf "$folder" "$work/compiled-cache" "$work/compiled.run"
+  mkdir -p "$folder"
+  "$1" -O1 -shared -fPIC -o "$work/opencl-programs.so" Scripts/opencl-programs.c -ldl || return 1
+  say "recording what a GPU would be given"
+  local -a recorder=(env "OPENCL_PROGRAMS=$folder" "LD_PRELOAD=$work/opencl-programs.so")
+  in_environment compiled "${recorder[@]}" "$sparrow" check --device 0:0 --json \
+    >"$work/compiled.json" 2>"$work/compiled.err" || return 1
+  in_environment compiled "${recorder[@]}" Scripts/conformance-training.sh "$sparrow" \
+    "$work/compiled.run" 600 64 4 >"$work/compiled.out" 2>>"$work/compiled.err" || return 1
+  local -A seen=()
+  for text in "$folder"/*.cl; do
+    sum=$(cksum <"$text")
+    [ -z "${seen[$sum]:-}" ] || rm "$text"
+    seen[$sum]=yes
+  done
+  recorded=yes
+}
+
+# check_compiled NAME TARGET ARCHITECTURE LIBRARY PROCESSOR...: compiles the programs for each.
+check_compiled() {
+  local name=$1 target=$2 architecture=$3 library=/usr/lib/clc/$4 clang version processor start
+  shift 4
+  if ! clang=$(clang_for "$architecture") || [ ! -e "$library" ]; then
+    version=$(apt-cache pkgnames libclc- 2>/dev/null | sed -n 's/^libclc-\([0-9]*\)$/\1/p' |
+      sort -n | tail -n 1)
+    [ -n "$version" ] && install_for "$name" "clang-$version" "libclc-$version" &&
+      clang=$(clang_for "$architecture") && [ -e "$library" ] ||
+      { not_run "$name" "there is no Clang for it, or no libclc"; return; }
+  fi
+  record_programs "$clang" ||
+    { not_run "$name" "the programs cannot be recorded (see .build-conformance/compiled.err)"; return; }
+  for processor; do
+    local file=$work/$name-$processor failed kept verdict=clean
+    say "compiling for $processor"
+    start=$SECONDS
+    rm -rf "$file"
+    mkdir -p "$file"
+    printf '%s\n' "$work"/programs/*.cl | xargs -P "$(nproc)" -n 1 \
+      Scripts/conformance-compile.sh "$clang" "$target" "$processor" "$library" "$file" \
+      >"$file.out" 2>"$file.err"
+    grep '^FAILED' "$file.out" >>"$file.err"
+    failed=$(grep -vc '^ok' "$file.out")
+    kept=$(grep -c '^ok [0-9]* .' "$file.out")
+    [ "$kept" = 0 ] || verdict="clean, $kept with arrays in memory"
+    [ "$failed" = 0 ] && [ -s "$file.out" ] || verdict="FAILED: $failed programs"
+    conclude "$name" "compiled, $processor" "$clang" "$verdict" "$(grep -c '^ok' "$file.out")" \
+      $((SECONDS - start)) "$file" ""
+  done
+}
+
+check_amd() {
+  check_compiled amd amdgcn--amdhsa amdgcn amdgcn--amdhsa.bc gfx906 gfx1030
+}
+
+check_nvidia() {
+  check_compiled nvidia nvptx64--nvidiacl nvptx64 nvptx64--nvidiacl.bc sm_70
 }
 
 for name in "${wanted[@]}"; do "check_$name"; done
