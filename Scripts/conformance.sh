@@ -11,7 +11,7 @@
 #             small shapes and the smallest of trainings
 #   amd       not run: what a GPU would be given, compiled by Clang and libclc for two generations of
 #   nvidia    AMD's and one of NVIDIA's; no function may be missing, and it is told which kernels
-#             keep in memory what is meant for registers
+#             keep in memory what is meant for registers; --layout and --part do not matter here
 #
 # Usage: Scripts/conformance.sh [--require-all] [--sparrow PATH] [--layout cpu|gpu]
 #                               [--part operations|training] [IMPLEMENTATION...]
