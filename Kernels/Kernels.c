@@ -18,10 +18,10 @@ static const char activation[] = {
     , 0};
 const char *const sparrowKernelActivation = activation;
 
-static const char elementwise[] = {
-#embed "elementwise.cl"
+static const char adam[] = {
+#embed "adam.cl"
     , 0};
-const char *const sparrowKernelElementwise = elementwise;
+const char *const sparrowKernelAdam = adam;
 
 static const char optimizer[] = {
 #embed "optimizer.cl"

@@ -1,7 +1,7 @@
 // What training does to parameters and gradients besides Adam: see OptimizerOperations.swift.
 //
 // Four shapes of work:
-//  - on each element alone, as in elementwise.cl: a work-item takes BLOCK consecutive elements;
+//  - on each element alone, as in adam.cl: a work-item takes BLOCK consecutive elements;
 //    launch: global size ceil(count / BLOCK);
 //  - sums over a whole array: parts first, then the total of the parts by one work-item (CPU) or one
 //    work-group of GROUP (GPU);

@@ -185,7 +185,7 @@ void sparseGradientsGPU(GRADIENT_ARGUMENTS) {
 }
 #endif
 
-// MARK: Adam, as elementwise.cl has it
+// MARK: Adam, as adam.cl has it
 
 #define SPARSE_ADAM(T, P, G, M, V)                                 \
   M = fma((T)(beta1), M, (T)(rest1) * G);                          \

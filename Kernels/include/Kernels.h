@@ -5,7 +5,7 @@
 extern const char *const sparrowKernelDeclarations;
 extern const char *const sparrowKernelBodies;
 extern const char *const sparrowKernelActivation;
-extern const char *const sparrowKernelElementwise;
+extern const char *const sparrowKernelAdam;
 extern const char *const sparrowKernelOptimizer;
 extern const char *const sparrowKernelGather;
 extern const char *const sparrowKernelLossRow;

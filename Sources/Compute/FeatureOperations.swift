@@ -101,6 +101,13 @@ package struct BatchNormalisation<Storage: AnyObject> {
 package struct SegmentationLoss: Hashable, Codable, Sendable {
   /// The label of a position that nobody labelled.
   package static let ignored: UInt8 = 255
+  /// The numbers of classes for which devices have programs of their own.
+  package static let specialClassCounts = 2...4
+
+  /// The name that the list of cases has for an operation on so many classes.
+  package static func name(of operation: String, classes: Int) -> String {
+    specialClassCounts.contains(classes) ? "\(operation) of \(classes) classes" : operation
+  }
 
   package var crossEntropyWeight: Float
   package var diceWeight: Float

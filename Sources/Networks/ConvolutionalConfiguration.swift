@@ -237,10 +237,15 @@ extension ConvolutionalConfiguration {
     let loss: Set<String>
     switch use {
     case .encoding: return code.inferenceOperations.union(inference)
-    case .prediction: return operations(for: .encoding).union(["softmax"])
+    case .prediction:
+      return operations(for: .encoding).union([
+        SegmentationLoss.name(of: "softmax", classes: outputs)
+      ])
     case .adaptedPrediction:
       return operations(for: .prediction).union(["batchNormalise"])
-    case .training: loss = ["softmax", "segmentationLoss"]
+    case .training:
+      let names = ["softmax", "segmentationLoss"]
+      loss = Set(names.map { SegmentationLoss.name(of: $0, classes: outputs) })
     case .pretraining: loss = ["reconstructionLoss", "countNonzero"]
     }
     return code.operations.union(inference).union(learning).union(loss)

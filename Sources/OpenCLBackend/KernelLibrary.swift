@@ -6,7 +6,7 @@ private let logger = Logger(label: "sparrow.kernels")
 
 /// The OpenCL C sources, each under the name of its file, and programs of several files.
 package enum KernelSource: String, CaseIterable, Sendable {
-  case activation, elementwise, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
+  case activation, adam, optimizer, gather, lossRow, loss, columns, matmulBlock, matmulCPU,
     denseCPU
   /// The small kernels in one program: compilers take longer to begin than for such kernels.
   case common
@@ -24,7 +24,7 @@ package enum KernelSource: String, CaseIterable, Sendable {
     case .bodies: String(cString: sparrowKernelBodies)
     case .declarations: String(cString: sparrowKernelDeclarations)
     case .activation: String(cString: sparrowKernelActivation)
-    case .elementwise: String(cString: sparrowKernelElementwise)
+    case .adam: String(cString: sparrowKernelAdam)
     case .optimizer: String(cString: sparrowKernelOptimizer)
     case .gather: String(cString: sparrowKernelGather)
     case .lossRow: String(cString: sparrowKernelLossRow)
@@ -86,7 +86,7 @@ package struct KernelSources: Sendable {
       case .common:
         // Those that may not contract a * b + c come last: they say so for what follows.
         [
-          text(.activation), text(.lossRow), text(.loss), text(.columns), text(.elementwise),
+          text(.activation), text(.lossRow), text(.loss), text(.columns), text(.adam),
           text(.gather), text(.balance),
         ]
       case .matmulGPU, .convolutionGPU: [text(.activation), text(.tileGPU), own]
@@ -163,12 +163,14 @@ final class KernelLibrary {
     declaresFunctions = device.isPoCL && device.kind == .cpu
   }
 
-  /// What has been used so far, each as its program, its name and which operands it turns.
+  /// What has been used so far, each as its program, its name, which operands it turns, and how
+  /// many classes it is for.
   var kernelNames: Set<String> {
     Set(
       kernels.keys.map { key in
         let turned = ["A", "B"].filter { key.program.definitions["TRANSPOSE_\($0)"] == 1 }
-        return "\(key.program.source).\(key.name)" + turned.map { " \($0)^T" }.joined()
+        let classes = key.program.definitions["CLASSES"].map { " of \($0) classes" } ?? ""
+        return "\(key.program.source).\(key.name)" + turned.map { " \($0)^T" }.joined() + classes
       })
   }
 

@@ -107,6 +107,13 @@ package final class OpenCLBackend: Backend {
         from: tensor.storage, at: tensor.byteOffset, byteCount: tensor.byteCount))
   }
 
+  /// By the driver's own means: a kernel would have to be compiled before the first step.
+  package func fill(_ y: Floats, with value: Float) throws {
+    let event = try queue.fill(
+      y.storage, with: value, at: y.byteOffset, byteCount: y.byteCount)
+    if let profile, let event { profile.add("fill", event) }
+  }
+
   package func finish() throws { try queue.finish() }
 
   private final class Download: PendingDownload {

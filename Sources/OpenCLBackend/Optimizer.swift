@@ -24,15 +24,6 @@ extension OpenCLBackend {
     try launchElementwise(kernel, count: p.count)
   }
 
-  package func fill(_ y: Floats, with value: Float) throws {
-    let kernel = try commonKernel("fill")
-    var arguments = Arguments(kernel)
-    try arguments.add(y)
-    try arguments.add(y.count)
-    try arguments.add(value)
-    try launchElementwise(kernel, count: y.count)
-  }
-
   func launchElementwise(_ kernel: Kernel, count: Int) throws {
     guard count > 0 else { return }
     let block = family.elementwiseBlock

@@ -82,9 +82,10 @@ extension OpenCLBackend {
   /// The work-items of a group that takes a band: `GROUP` in the kernels.
   private var groupSize: Int { family == .cpu ? 1 : 64 }
 
-  /// A program for each small number of classes, and one for all others.
+  /// A program for each of some numbers of classes, and one for all others.
   private func segmentationKernel(_ name: String, classes: Int) throws -> Kernel {
-    try library.kernel(
-      name, from: .segmentation, ["GROUP": groupSize, "CLASSES": classes <= 4 ? classes : 0])
+    let known = SegmentationLoss.specialClassCounts.contains(classes) ? classes : 0
+    return try library.kernel(
+      name, from: .segmentation, ["GROUP": groupSize, "CLASSES": known])
   }
 }

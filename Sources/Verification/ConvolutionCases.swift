@@ -118,7 +118,7 @@ extension OperationCases {
 
   private static func sums(_ extent: Extent) -> [any OperationCase] {
     let sizes =
-      [(1, 1, 1, 1), (2, 3, 5, 7), (3, 4, 4, 16), (1, 5, 7, 33)]
+      [(1, 1, 1, 1), (2, 3, 5, 7), (3, 4, 4, 16), (1, 5, 205, 33)]
       + (extent == .full
         ? [(2, 40, 50, 3), (1, 32, 32, 17), (1, 5, 205, 32), (3, 300, 250, 2)] : [])
     return sizes.flatMap { batch, height, width, channels -> [any OperationCase] in

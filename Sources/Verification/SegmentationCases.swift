@@ -2,7 +2,7 @@ import Compute
 
 extension OperationCases {
   static func segmentation(_ extent: Extent) -> [any OperationCase] {
-    var sizes = [(1, 2), (7, 3), (9, 2), (33, 5), (17, 17), (1025, 2)]
+    var sizes = [(1, 2), (135, 3), (73, 4), (33, 5), (17, 17), (1025, 2)]
     if extent == .full {
       sizes += [
         (8, 4), (1023, 3), (1033, 4), (4099, 5), (2048, 17), (70, 255), (530_001, 2),

@@ -9,17 +9,16 @@ extension OperationCases {
   /// Those of some operations, by the keys of `startLabels`; of all when nil. Other names are passed
   /// over.
   package static func start(of operations: Set<String>?) -> [any OperationCase] {
-    let all = all(.quick)
+    let byOperation = Dictionary(grouping: all(.quick), by: \.operation)
     return startLabels.flatMap { key, labels in
-      all.filter {
-        $0.operation == operation(ofKey: key) && labels.contains($0.label)
-          && operations?.contains(key) ?? true
-      }
+      guard operations?.contains(key) ?? true else { return [any OperationCase]() }
+      return (byOperation[operation(ofKey: key)] ?? []).filter { labels.contains($0.label) }
     }
   }
 
   /// Cases of `all(.quick)` by operation and label, in both tiers where there are two. A product
-  /// whose operands are stored otherwise is a program of its own, and so has a key of its own.
+  /// whose operands are stored otherwise, and a loss of another number of classes, is a program of
+  /// its own, and so has a key of its own.
   package static var startLabels: [(key: String, value: [String])] { startGroups.flatMap { $0 } }
 
   /// `matmul` of `matmul B^T`.
@@ -93,8 +92,14 @@ extension OperationCases {
       "hardConcreteBackward": ["7x33"],
     ],
     [
-      "softmax": ["1025x2, plain"],
-      "segmentationLoss": ["1025x2, mixed"],
+      "softmax": ["33x5, plain"],
+      "softmax of 2 classes": ["1025x2, plain"],
+      "softmax of 3 classes": ["135x3, plain"],
+      "softmax of 4 classes": ["73x4, plain"],
+      "segmentationLoss": ["33x5, mixed"],
+      "segmentationLoss of 2 classes": ["1025x2, mixed"],
+      "segmentationLoss of 3 classes": ["135x3, mixed"],
+      "segmentationLoss of 4 classes": ["73x4, mixed"],
     ],
     [
       "batchNormalise": ["1x6x7x33 relu, plain", "1x6x7x33 relu, plain, in place"],
@@ -103,6 +108,7 @@ extension OperationCases {
     [
       "matmul": ["9x11x13 + bias, sigmoid", "activations at extreme arguments"],
       "matmul A^T": ["9x11x13 A^T + column sums"],
+      "matmul A^T B^T": ["31x8x9 A^T B^T + column sums"],
       "matmul B^T": ["9x11x13 B^T + bias, relu", "9x11x13 B^T * derivative of tanh"],
     ],
     [
@@ -139,7 +145,7 @@ extension OperationCases {
         "1x7x6x5 to 16, kernel 2x3, stride 1, padding 3, identity, no bias, channels beside: both",
         "1x5x7x16 to 17, kernel 3x3, stride 1, padding 1, identity, no bias",
       ],
-      "channelSums": ["1x5x7x33, channels beside: both"],
+      "channelSums": ["1x5x205x33, channels beside: both"],
     ],
     [
       "sparseGroup": ["7 rows, 9 of 33 latents, width 17"],

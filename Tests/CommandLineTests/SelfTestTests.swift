@@ -5,12 +5,12 @@ import Testing
 /// Devices that lie, crash or hang: PoCL takes flags for its compiler from the environment, so that
 /// one macro of ours can be given another meaning behind Sparrow's back.
 @Suite(.serialized) struct SelfTestTests {
-  /// Each work-item of the elementwise kernels takes a few elements and leaves the rest.
-  private static let lies = "-DBLOCK=4"
+  /// Each work-item that gathers rows takes a few pixels and leaves the rest.
+  private static let lies = "-DGATHER_BLOCK=4"
   /// Each reads what is not there.
-  private static let crashes = "-DBLOCK=(*(volatile/**/global/**/uint/**/*)8)"
+  private static let crashes = "-DGATHER_BLOCK=(*(volatile/**/global/**/uint/**/*)8)"
   /// Each waits for ever.
-  private static let hangs = "-DBLOCK=({volatile/**/uint/**/h=1;while(h);4u;})"
+  private static let hangs = "-DGATHER_BLOCK=({volatile/**/uint/**/h=1;while(h);4u;})"
 
   /// A folder for verdicts, and for what is compiled wrongly, so that no other test sees it.
   private final class Caches {
@@ -111,7 +111,7 @@ import Testing
     #expect(devices.output.contains("reference is the default"))
     // What fails can be looked into.
     let check = try await Tool.run("check", "--quick", environment: environment)
-    #expect(check.status == 1 && check.output.contains("FAILED adam"))
+    #expect(check.status == 1 && check.output.contains("FAILED gather"))
 
     // A driver that is mended without another version is found well by asking.
     let mended = try caches.environment()

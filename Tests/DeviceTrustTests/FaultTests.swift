@@ -97,19 +97,21 @@ private func configuration(_ network: AutoencoderConfiguration, targetL0: Double
   /// Programs that are built from source, and taken from the cache.
   @Test func buildingAndTheCache() throws {
     guard let device = try TestDevice.find() else { return }
-    func fill(_ backend: OpenCLBackend) throws -> [Float] {
-      let tensor = try backend.allocate([7], of: Float.self)
-      try backend.fill(tensor, with: 0.5)
-      return try backend.download(tensor)
+    func sums(_ backend: OpenCLBackend) throws -> [Float] {
+      let x = try backend.allocate([3, 7], of: Float.self)
+      let sums = try backend.allocate([7], of: Float.self)
+      try backend.fill(x, with: 0.5)
+      try backend.columnSums(of: x, into: sums)
+      return try backend.download(sums)
     }
     for fault in [Fault.once, .lasting] {
-      let built = try Faults.failEach(fault, device: device, family: .cpu, cache: nil, work: fill)
+      let built = try Faults.failEach(fault, device: device, family: .cpu, cache: nil, work: sums)
       #expect(built.calls.contains("clBuildProgram"))
       built.print(as: "building, \(fault)")
       let folder = try TemporaryFolder()
       let cache = ProgramCache(directory: URL(fileURLWithPath: folder.path))
       let cached = try Faults.failEach(
-        fault, device: device, family: .cpu, cache: cache, mayBeMadeGood: true, work: fill)
+        fault, device: device, family: .cpu, cache: cache, mayBeMadeGood: true, work: sums)
       // A binary that the driver does not take is built anew.
       #expect(fault == .lasting || cached.madeGood > 0)
       cached.print(as: "cache, \(fault)")

@@ -1,4 +1,4 @@
-// Operations on each element alone: fill and Adam.
+// Adam on each element alone.
 //
 // A work-item takes BLOCK consecutive elements, eight at a time: thousands on a CPU, where a
 // work-item is a loop on one core, and eight on a GPU, where neighbours read neighbouring memory.
@@ -9,14 +9,6 @@
 #ifndef BLOCK
 #define BLOCK 8
 #endif
-
-// y_i = value
-kernel void fill(global float *y, const uint yOffset, const uint count, const float value) {
-  const uint first = get_global_id(0) * BLOCK;
-  const uint last = min(first + BLOCK, count);
-  y += yOffset;
-  for (uint i = first; i < last; ++i) y[i] = value;
-}
 
 // m = beta1 m + rest1 g;  v = beta2 v + rest2 g^2
 // p = p - stepSize * m / (sqrt(v) * secondMomentScale + epsilon)
