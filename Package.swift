@@ -95,8 +95,8 @@ let package = Package(
     .target(
       name: "FuzzTargets",
       dependencies: [
-        "Compute", "Datasets", "Imaging", "Networks", "OpenCLRuntime", "ReferenceBackend",
-        "Segmentation", "Training",
+        "Compute", "Datasets", "DeviceTrust", "Imaging", "Networks", "OpenCLBackend",
+        "OpenCLRuntime", "ReferenceBackend", "Segmentation", "Training",
       ],
       path: "Tests/FuzzTargets"),
     // Folders and the device, for the tests below.

@@ -78,7 +78,7 @@ fi
 # dictionary TARGET
 dictionary() {
   case $1 in
-    autoencoder | pretrained | segmenter) echo json ;;
+    autoencoder | pretrained | segmenter | records) echo json ;;
     safetensors | models | checkpoints) echo safetensors ;;
     png | jpeg | tiff) echo image ;;
     gzip) echo idx ;;

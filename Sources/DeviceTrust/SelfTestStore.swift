@@ -34,14 +34,13 @@ package struct SelfTestStore: Sendable {
 
   /// The entry of an identity, or nil where there is none or it is damaged.
   package func record(for identity: SelfTestIdentity) -> Record? {
-    guard let handle = FileHandle(forReadingAtPath: path(for: identity)) else { return nil }
-    defer { try? handle.close() }
-    guard let data = try? handle.read(upToCount: Self.maximumByteCount + 1),
-      data.count <= Self.maximumByteCount
-    else { return nil }
     let decoder = JSONDecoder()
     decoder.dateDecodingStrategy = .iso8601
-    guard let record = try? decoder.decode(Record.self, from: data), record.identity == identity
+    guard
+      let bytes = try? InputFile.bytes(
+        of: path(for: identity), maximum: Self.maximumByteCount),
+      let record = try? decoder.decode(Record.self, from: Data(bytes)),
+      record.identity == identity
     else { return nil }
     return record
   }

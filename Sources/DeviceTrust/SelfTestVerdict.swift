@@ -78,6 +78,6 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
 
   private static func rounded(_ seconds: Double) -> String {
     let tenths = (seconds * 10).rounded() / 10
-    return tenths == tenths.rounded() && tenths < 1e9 ? "\(Int(tenths))" : "\(tenths)"
+    return tenths == tenths.rounded() && abs(tenths) < 1e9 ? "\(Int(tenths))" : "\(tenths)"
   }
 }

@@ -27,6 +27,20 @@ package struct MatmulTuning: Sendable {
   }
 
   package static let rule = MatmulTuning(file: nil, measures: false)
+
+  /// Choices by shape class, for each device, driver and set of variants.
+  package typealias Memory = [String: [String: String]]
+
+  /// No file of ours comes near.
+  private static let maximumByteCount = 1 << 22
+
+  /// What the file remembers; nothing where it is absent or damaged, since it can be measured anew.
+  package var memory: Memory {
+    guard let file,
+      let data = ProgramCache.content(of: file, maximum: Self.maximumByteCount)
+    else { return [:] }
+    return (try? JSONDecoder().decode(Memory.self, from: data)) ?? [:]
+  }
 }
 
 /// Chooses a variant for each shape: from the cache, by a short measurement, or by a rule.
@@ -39,10 +53,7 @@ final class MatmulPlanner {
   /// What the cache's entries hold for: the device, its driver, and these variants.
   private let identity: String
   private var chosen: [MatmulShape: MatmulVariant] = [:]
-  private lazy var remembered = Self.load(tuning.file)[identity] ?? [:]
-
-  /// Choices by shape class, for each identity.
-  private typealias Memory = [String: [String: String]]
+  private lazy var remembered = tuning.memory[identity] ?? [:]
 
   init(family: DeviceFamily, device: DeviceDescription, tuning: MatmulTuning) {
     self.tuning = tuning
@@ -143,15 +154,9 @@ final class MatmulPlanner {
 
   // MARK: Remembering
 
-  /// What the file remembers; nothing where it is absent or damaged, since it can be measured anew.
-  private static func load(_ file: URL?) -> Memory {
-    guard let file, let data = try? Data(contentsOf: file) else { return [:] }
-    return (try? JSONDecoder().decode(Memory.self, from: data)) ?? [:]
-  }
-
   private func store() {
     guard let file = tuning.file else { return }
-    var memory = Self.load(file)
+    var memory = tuning.memory
     memory[identity, default: [:]].merge(remembered) { _, new in new }
     do {
       let encoder = JSONEncoder()

@@ -91,10 +91,9 @@ package final class ProgramCache: Sendable {
   func load(_ key: Key) -> [UInt8]? {
     let url = file(for: key)
     guard
-      let values = try? url.resourceValues(forKeys: [.fileSizeKey, .isRegularFileKey]),
-      values.isRegularFile == true, let size = values.fileSize,
-      size > Self.headerByteCount, size <= Self.headerByteCount + Self.maximumBinaryByteCount,
-      let data = try? Data(contentsOf: url), data.count > Self.headerByteCount
+      let data = Self.content(
+        of: url, maximum: Self.headerByteCount + Self.maximumBinaryByteCount),
+      data.count > Self.headerByteCount
     else { return nil }
     let binary = Array(data.dropFirst(Self.headerByteCount))
     guard Array(data.prefix(Self.headerByteCount)) == Self.header(key: key, binary: binary) else {
@@ -102,6 +101,15 @@ package final class ProgramCache: Sendable {
       return nil
     }
     return binary
+  }
+
+  /// What a regular file of at most `maximum` bytes holds; nil where there is no such file.
+  package static func content(of url: URL, maximum: Int) -> Data? {
+    guard
+      let values = try? url.resourceValues(forKeys: [.fileSizeKey, .isRegularFileKey]),
+      values.isRegularFile == true, let size = values.fileSize, size <= maximum
+    else { return nil }
+    return try? Data(contentsOf: url)
   }
 
   /// Stores a binary, replacing what was there.

@@ -177,15 +177,6 @@ struct SweepRow: Encodable {
   }
 }
 
-/// What a sweep's folder says of how far it has come.
-struct SweepLedger: Codable {
-  let configurations: [TrainingConfiguration]
-  let values: [Double]
-  let data: String
-  var epochsDone = 0
-  var histories: [[EpochMetrics]]
-}
-
 /// The folder of a sweep: a folder for each model, `sweep.json` with what is done, and the models'
 /// states after the last epoch that all of them finished.
 struct SweepFolder {
@@ -212,30 +203,19 @@ struct SweepFolder {
   func open(
     _ configurations: [TrainingConfiguration], values: [Double], data: String
   ) throws -> SweepLedger {
-    let fresh = SweepLedger(
-      configurations: configurations, values: values, data: data,
-      histories: configurations.map { _ in [] })
+    let fresh = SweepLedger(configurations: configurations, values: values, data: data)
     guard FileManager.default.fileExists(atPath: path) else {
       try Folder.requireWritable(above: path)
       try Folder.make(path)
       for index in configurations.indices { try run(fresh, index).create() }
-      try write(fresh)
+      try fresh.write(to: ledgerPath)
       return fresh
     }
     guard FileManager.default.fileExists(atPath: ledgerPath) else {
       throw FileError(path: path, reason: "exists and holds no sweep; choose another --output")
     }
-    let found: SweepLedger
-    do {
-      found = try JSONDecoder().decode(
-        SweepLedger.self, from: try Data(contentsOf: URL(fileURLWithPath: ledgerPath)))
-    } catch {
-      throw FileError(path: ledgerPath, reason: "cannot be read as what a sweep has done")
-    }
-    guard found.configurations == configurations, found.values == values, found.data == data,
-      found.histories.count == values.count, found.epochsDone >= 0,
-      found.epochsDone <= configurations[0].epochs
-    else {
+    let found = try SweepLedger(path: ledgerPath)
+    guard found.configurations == configurations, found.values == values, found.data == data else {
       throw FileError(
         path: path, reason: "holds another sweep: other values, options or data than these")
     }
@@ -257,7 +237,7 @@ struct SweepFolder {
         to: statePath(index, epoch: ledger.epochsDone),
         layout: ledger.configurations[index].network.parameterLayout)
     }
-    try write(ledger)
+    try ledger.write(to: ledgerPath)
     for (index, history) in ledger.histories.enumerated() {
       try run(ledger, index).write(history)
     }
@@ -286,12 +266,6 @@ struct SweepFolder {
     for index in ledger.configurations.indices {
       try? FileManager.default.removeItem(atPath: statePath(index, epoch: epoch))
     }
-  }
-
-  private func write(_ ledger: SweepLedger) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write([UInt8](try encoder.encode(ledger)), to: ledgerPath)
   }
 }
 

@@ -87,5 +87,13 @@ import Testing
     var other = command
     other[8] = "2,5"
     expectFailure(try await Tool.run(other), "holds another sweep")
+    let ledger = try text(of: folder.file("s/sweep.json"))
+    for damaged in [
+      String(ledger.dropLast(9)), ledger.replacing("\"epochsDone\":2", with: "\"epochsDone\":1"),
+    ] {
+      _ = try folder.write(damaged, to: "s/sweep.json")
+      expectFailure(
+        try await Tool.run(command), "s/sweep.json: cannot be read as what a sweep has done")
+    }
   }
 }

@@ -37,6 +37,11 @@ final class FuzzFile {
     return try body(file.path)
   }
 
+  /// The folder of that file.
+  static func withFolder(_ body: (String) -> Void) {
+    body((current().path as NSString).deletingLastPathComponent)
+  }
+
   private static func current() -> FuzzFile {
     let key = "sparrow.fuzz.file"
     let storage = Thread.current.threadDictionary

@@ -22,6 +22,8 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
   case pretrained
   /// The description of a segmenter with weights that fit, to the usable network.
   case segmenter
+  /// What Sparrow notes beside runs and programs: `SweepLedger`, `SelfTestStore`, `MatmulTuning`.
+  case records
   /// What users write: `ClassMap`, `Code`, `DeviceSelector`, `DataSource`.
   case words
   /// `ImageReader` and `ImageFile` on PNG.
@@ -48,7 +50,7 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
     case .gzip, .idx, .npy: fixed + 2 * 1032 * size
     case .safetensors, .models, .checkpoints, .autoencoder, .pretrained, .segmenter:
       fixed + 64 * size
-    case .words: fixed + 64 * size
+    case .records, .words: fixed + 64 * size
     // 1032 bytes of packed bits, each bit a pixel of three samples in single precision.
     case .png: fixed + 1032 * 8 * 3 * size
     case .jpeg: fixed + 4096 * size
@@ -69,6 +71,7 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
       case .autoencoder: try ModelTargets.autoencoder(bytes)
       case .pretrained: try ModelTargets.pretrained(bytes)
       case .segmenter: try ModelTargets.segmenter(bytes)
+      case .records: try RecordTargets.records(bytes)
       case .words: try WordTargets.words(bytes)
       case .png, .jpeg: try ImageTargets.picture(bytes)
       case .tiff: try ImageTargets.tiff(bytes)
