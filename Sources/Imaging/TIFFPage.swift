@@ -23,7 +23,7 @@ struct TIFFPage {
   /// Of a strip or tile as stored.
   var chunkBytes: Int { chunkRowBytes * chunkHeight }
 
-  /// - Parameter fileSize: no strip or tile may promise more than the file can hold.
+  /// - Parameter fileSize: no strip, tile nor row of tiles may promise more than the file can hold.
   /// - Throws: `Refusal` where Sparrow does not read such a page.
   init(_ page: sparrow_tiff_page, fileSize: Int) throws {
     let (width, height) = (Int(page.width), Int(page.height))
@@ -85,6 +85,15 @@ struct TIFFPage {
       throw Refusal(
         "\(isTiled ? "tiles" : "strips") of \(chunkBytes) bytes cannot come from a file of"
           + " \(fileSize)")
+    }
+    // As delivered, 30 and 32 bits. A few tiles may share what is packed.
+    let rowOfTiles = layout.rowBytes * chunkHeight
+    guard
+      !isTiled || rowOfTiles <= Self.largeStrip
+        || rowOfTiles / (hasPalette ? 3 : 1) / expansion <= fileSize
+    else {
+      throw Refusal(
+        "a row of tiles of \(rowOfTiles) bytes cannot come from a file of \(fileSize)")
     }
     guard
       streamsRows

@@ -177,6 +177,10 @@ struct DamagedImageTests {
     #expect(
       try reason(width: 1 << 14, height: 1 << 14, tile: 1 << 14).contains(
         "tiles of 268435456 bytes cannot come from a file of"))
+    // And so many small ones side by side, which are read together.
+    #expect(
+      try reason(width: 1 << 22, height: 16, tile: 16).contains(
+        "a row of tiles of 67108864 bytes cannot come from a file of"))
     #expect(try reason(width: 5, height: 5, bits: 0xFFFF_FFFF).hasPrefix("\(path): TIFF: "))
     // Strips that would be unpacked row by row are held against the file as well.
     #expect(try reason(width: 1 << 16, height: 1 << 16).contains("cannot come from a file of"))
