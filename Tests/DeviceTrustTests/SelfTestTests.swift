@@ -1,3 +1,4 @@
+import Compute
 import Datasets
 import DeviceTrust
 import Foundation
@@ -40,6 +41,19 @@ import Verification
     #expect(all.count >= 60)
     let untried = all.subtracting(try kernels(OperationCases.start))
     #expect(untried.isEmpty, "\(untried.sorted())")
+  }
+
+  /// Whatever a segmenter's number of classes, there are cases of the program for it.
+  @Test func coversEveryNumberOfClasses() {
+    for classes in 2...20 {
+      for operation in ["softmax", "segmentationLoss"] {
+        let name = SegmentationLoss.name(of: operation, classes: classes)
+        let cases = OperationCases.start(of: [name])
+        #expect(cases.count == 1)
+        let known = SegmentationLoss.specialClassCounts.contains(classes)
+        #expect(cases.allSatisfy { !known || $0.label.contains("x\(classes), ") })
+      }
+    }
   }
 
   /// Processes that share the parts build hardly a program twice.
