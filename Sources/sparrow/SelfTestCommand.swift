@@ -99,8 +99,10 @@ enum SelfTesting {
   }
 
   /// PoCL compiles in a worker thread, most often the first; bound to cores, as they are for
-  /// arithmetic, those of two processes would compile on one core.
-  private static let unboundThreads = ["POCL_AFFINITY": "0"]
+  /// arithmetic, those of two processes would compile on one core. And a driver that crashes ends
+  /// its process at once: Swift's tracer of crashes, whose words go nowhere here, has been seen to
+  /// wait for ever.
+  private static let environment = ["POCL_AFFINITY": "0", "SWIFT_BACKTRACE": "enable=no"]
 
   /// Runs the self-test in processes of its own, or, where none can be started, in this one.
   static func run(_ device: Device, _ extent: Extent) -> SelfTestVerdict {
@@ -116,7 +118,7 @@ enum SelfTesting {
       let verdict = IsolatedSelfTest.verdict(
         of: executable, arguments, seconds: limit,
         processes: SelfTest.processes(for: device.properties, parts: parts), parts: parts,
-        environment: unboundThreads)
+        environment: environment)
     {
       guard case .passed(let count, _) = verdict, count != cases.count else { return verdict }
       return .failed("its processes ran \(count) of \(cases.count) cases")
