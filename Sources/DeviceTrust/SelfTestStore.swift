@@ -19,6 +19,13 @@ package struct SelfTestStore: Sendable {
       self.date = date
       self.verdict = verdict
     }
+
+    /// - Throws: `DecodingError` where the bytes are no entry.
+    package init(json: Data) throws {
+      let decoder = JSONDecoder()
+      decoder.dateDecodingStrategy = .iso8601
+      self = try decoder.decode(Self.self, from: json)
+    }
   }
 
   package let folder: String
@@ -34,13 +41,10 @@ package struct SelfTestStore: Sendable {
 
   /// The entry of an identity, or nil where there is none or it is damaged.
   package func record(for identity: SelfTestIdentity) -> Record? {
-    let decoder = JSONDecoder()
-    decoder.dateDecodingStrategy = .iso8601
     guard
       let bytes = try? InputFile.bytes(
         of: path(for: identity), maximum: Self.maximumByteCount),
-      let record = try? decoder.decode(Record.self, from: Data(bytes)),
-      record.identity == identity
+      let record = try? Record(json: Data(bytes)), record.identity == identity
     else { return nil }
     return record
   }

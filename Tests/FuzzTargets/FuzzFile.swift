@@ -37,6 +37,15 @@ final class FuzzFile {
     return try body(file.path)
   }
 
+  /// A path beside that file's, for what is written again; nothing lies there afterwards.
+  static func withCopy<Result>(
+    of path: String, _ body: (String) throws -> Result
+  ) rethrows -> Result {
+    let copy = path + "-copy"
+    defer { unlink(copy) }
+    return try body(copy)
+  }
+
   /// The folder of that file.
   static func withFolder(_ body: (String) -> Void) {
     body((current().path as NSString).deletingLastPathComponent)

@@ -28,10 +28,10 @@ enum ModelTargets {
     _ file: Safetensors, _ body: (String) throws -> Result
   ) throws -> Result {
     try FuzzFile.with(UnsafeRawBufferPointer(start: nil, count: 0)) { path in
-      let copy = path + "-copy"
-      defer { unlink(copy) }
-      try file.write(to: copy)
-      return try body(copy)
+      try FuzzFile.withCopy(of: path) { copy in
+        try file.write(to: copy)
+        return try body(copy)
+      }
     }
   }
 

@@ -23,10 +23,10 @@ enum RecordTargets {
         && ledger.configurations.allSatisfy { ledger.epochsDone <= $0.epochs },
       "figures are missing")
     do {
-      let copy = path + "-copy"
-      defer { unlink(copy) }
-      try ledger.write(to: copy)
-      let again = try SweepLedger(path: copy)
+      let again = try FuzzFile.withCopy(of: path) { copy in
+        try ledger.write(to: copy)
+        return try SweepLedger(path: copy)
+      }
       require(
         again.configurations == ledger.configurations && again.epochsDone == ledger.epochsDone,
         "what is written of it is read as something else")
@@ -37,9 +37,7 @@ enum RecordTargets {
 
   /// As an entry of whichever device it names, or of none.
   private static func verdict(_ json: Data) {
-    let decoder = JSONDecoder()
-    decoder.dateDecodingStrategy = .iso8601
-    guard let record = try? decoder.decode(SelfTestStore.Record.self, from: json) else { return }
+    guard let record = try? SelfTestStore.Record(json: json) else { return }
     if let verdict = record.verdict {
       require(verdict.isPassed == (verdict.obstacle == nil), "neither passed nor refused")
       require(!verdict.summary.contains { $0.isNewline }, "a listing of several lines")
