@@ -272,7 +272,7 @@ check_pair() {
     second=$!
   done
   for device in 0 1; do
-    [ $device = 0 ] && wait "$first" || wait "$second"
+    if [ $device = 0 ]; then wait "$first"; else wait "$second"; fi
     status=$?
     conclude pair "0:$device, both at once" \
       "$(grep -m 1 "^0:$device" "$work/pair-probe.txt" | cut -f 3 | cut -c 1-24)" \

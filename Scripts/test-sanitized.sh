@@ -31,7 +31,7 @@ in_build() {
   POCL_CACHE_DIR=$folder/cache/pocl SPARROW_CACHE_DIR=$folder/cache/sparrow "$@"
 }
 
-# sanitized NAME FOLDER: builds for one sanitizer.
+# build NAME FOLDER: builds for one sanitizer.
 build() {
   # SWIFT may hold a command and its arguments.
   # shellcheck disable=SC2086

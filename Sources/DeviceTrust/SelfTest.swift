@@ -30,10 +30,14 @@ package enum SelfTest {
       while let place = draw() {
         guard parts.indices.contains(place) else { continue }
         for operation in parts[place] {
-          let report = try operation.report(on: backend)
-          if let failure = report.comparison.failure {
-            return .miscomputed(
-              operation: report.operation, label: report.label, failure: failure)
+          do {
+            let report = try operation.report(on: backend)
+            if let failure = report.comparison.failure {
+              return .miscomputed(
+                operation: report.operation, label: report.label, failure: failure)
+            }
+          } catch BackendError.mismatch(let name, let failure) {
+            return .miscomputed(operation: name, label: operation.label, failure: failure)
           }
           count += 1
         }

@@ -46,3 +46,10 @@ package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     return "\(path): \(reason)"
   }
 }
+
+extension FileError {
+  /// A file whose header is another one than when it was opened.
+  static func changed(path: String) -> FileError {
+    FileError(path: path, reason: "the file was changed while it was read")
+  }
+}

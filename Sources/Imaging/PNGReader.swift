@@ -14,7 +14,11 @@ final class PNGRowStream: RowStream {
     let (handle, info) = try Self.open(file)
     self.handle = handle
     isInterlaced = info.is_interlaced
-    layout = ImageLayout(
+    layout = Self.layout(info)
+  }
+
+  private static func layout(_ info: sparrow_image_info) -> ImageLayout {
+    ImageLayout(
       width: Int(info.width), height: Int(info.height), channels: Int(info.channels),
       sampleType: info.bits == 16 ? .uint16 : .uint8)
   }
@@ -48,7 +52,12 @@ final class PNGRowStream: RowStream {
   func rewind() throws {
     sparrow_png_close(handle)
     handle = nil
-    handle = try Self.open(file).0
+    let (handle, info) = try Self.open(file)
+    self.handle = handle
+    // Rows are written into memory for those that the header promised first.
+    guard Self.layout(info) == layout, info.is_interlaced == isInterlaced else {
+      throw FileError.changed(path: path)
+    }
   }
 
   func next(into target: UnsafeMutableRawPointer) throws {

@@ -3,7 +3,7 @@ import Foundation
 
 /// One page of a TIFF file as its tags describe it, checked so that no size computed from it can
 /// overflow or pass what is reasonable.
-struct TIFFPage {
+struct TIFFPage: Equatable {
   /// No row, strip, tile, nor row of tiles may take more: 1 GiB.
   static let maximumBytes = ImageLayout.maximumRowBytes
 

@@ -41,7 +41,6 @@ final class TIFFReader {
       ? try StreamedRows(TIFFRowStream(self, page, number)) : try TIFFChunks(self, page)
   }
 
-  @discardableResult
   fileprivate func turn(to number: Int) throws -> TIFFPage {
     var tags = sparrow_tiff_page()
     try attempt { sparrow_tiff_turn($0, UInt32(number), &tags, $1) }
@@ -138,8 +137,9 @@ private final class TIFFRowStream: RowStream {
   }
 
   func rewind() throws {
-    // Fresh from the tags: libtiff's decoders cannot go back, least of all after an error.
-    try file.turn(to: number)
+    // Fresh from the tags: libtiff's decoders cannot go back, least of all after an error. Rows are
+    // written into memory for those that the tags promised first.
+    guard try file.turn(to: number) == page else { throw FileError.changed(path: path) }
     position = 0
   }
 

@@ -21,8 +21,7 @@ extension OpenCLBackend {
     precondition(bias.map { $0.count == shape.inputs } ?? true, "a bias for each output")
     guard y.positions > 0 else { return }
     if family == .cpu { return try convolve(x, w, bias, activation, y, shape, isAdjoint: true) }
-    try product(
-      x, try packedTaps(w, shape), bias, activation, y, shape, isAdjoint: true)
+    try product(x, w, bias, activation, y, shape, isAdjoint: true)
   }
 
   package func convolutionGradient(
@@ -104,7 +103,7 @@ extension OpenCLBackend {
 
   // MARK: GPUs
 
-  /// A convolution or its adjoint, whose weights are packed.
+  /// A convolution or its adjoint.
   private func product(
     _ x: Map, _ w: Floats, _ bias: Floats?, _ activation: Activation, _ y: Map,
     _ shape: ConvolutionShape, isAdjoint: Bool
@@ -117,10 +116,14 @@ extension OpenCLBackend {
       ?? .forward(
         positions: positions, phases: side * side, channels: y.channels,
         computeUnits: device.computeUnits)
-    let (source, target) = (x.vectorWidth, w.offset % 4 == 0 ? y.vectorWidth : 1)
+    // An adjoint's weights are packed, into memory that starts at a multiple of four.
+    let source = x.vectorWidth
+    let target = isAdjoint || w.offset % 4 == 0 ? y.vectorWidth : 1
+    let form = tile.form | UInt64(source) << 24 | UInt64(target) << 28
+    try tryConvolution(tile, form: form, source: source, target: target)
+    let w = isAdjoint ? try packedTaps(w, shape) : w
     let kernel = try library.kernel(
-      "convolve", from: .convolutionGPU,
-      form: tile.form | UInt64(source) << 24 | UInt64(target) << 28,
+      "convolve", from: .convolutionGPU, form: form,
       tile.definitions.merging(["VECTOR_X": source, "VECTOR_Y": target]) { _, new in new })
     var arguments = Arguments(kernel)
     try arguments.add(x)
@@ -185,10 +188,12 @@ extension OpenCLBackend {
       ((g.positions + most - 1) / most + ConvolutionTile.depth - 1)
       / ConvolutionTile.depth * ConvolutionTile.depth
     let bands = (g.positions + bandPositions - 1) / bandPositions
+    let form = tile.form | UInt64(x.vectorWidth) << 24 | UInt64(g.vectorWidth) << 28
+    try tryConvolutionGradient(
+      tile, form: form, source: x.vectorWidth, gradient: g.vectorWidth)
     let parts = bands == 1 ? dw : try scratch.floats(bands * dw.count, in: context)
     let kernel = try library.kernel(
-      "convolutionGradient", from: .convolutionGradientGPU,
-      form: tile.form | UInt64(x.vectorWidth) << 24 | UInt64(g.vectorWidth) << 28,
+      "convolutionGradient", from: .convolutionGradientGPU, form: form,
       tile.definitions.merging(["VECTOR_X": x.vectorWidth, "VECTOR_G": g.vectorWidth]) {
         _, new in new
       })

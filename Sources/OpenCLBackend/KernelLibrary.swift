@@ -163,14 +163,16 @@ final class KernelLibrary {
     declaresFunctions = device.isPoCL && device.kind == .cpu
   }
 
-  /// What has been used so far, each as its program, its name, which operands it turns, and how
-  /// many classes it is for.
+  /// What has been used so far, each as its program, its name, which operands it turns, how many
+  /// channels it takes at once, and how many classes it is for.
   var kernelNames: Set<String> {
     Set(
       kernels.keys.map { key in
         let turned = ["A", "B"].filter { key.program.definitions["TRANSPOSE_\($0)"] == 1 }
         let classes = key.program.definitions["CLASSES"].map { " of \($0) classes" } ?? ""
+        let width = key.program.definitions["WIDTH"].map { " by \($0)" } ?? ""
         return "\(key.program.source).\(key.name)" + turned.map { " \($0)^T" }.joined() + classes
+          + width
       })
   }
 

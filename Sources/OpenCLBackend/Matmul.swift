@@ -74,8 +74,11 @@ extension OpenCLBackend {
       return definitions
     }
     let operands = turnsA | turnsB << 1 | widthA << 2 | widthB << 5
-    return try library.kernel(
-      "matmul", from: variant.source, form: variant.form | UInt64(operands) << 40, definitions())
+    let form = variant.form | UInt64(operands) << 40
+    try tryMatmul(
+      variant, form: form, transposeA: shape.transposeA, transposeB: shape.transposeB,
+      widthA: widthA, widthB: widthB)
+    return try library.kernel("matmul", from: variant.source, form: form, definitions())
   }
 
   /// The name of the variant that products of this shape use.

@@ -25,6 +25,8 @@ package final class OpenCLBackend: Backend {
   private var failuresSeen = 0
   /// What one launch of an operation leaves for the next.
   let scratch = Scratch()
+  /// The programs of tiles that have had their trial (`TileTrial.swift`).
+  var tried: Set<TrialKey> = []
   let matmulPlanner: MatmulPlanner
   /// The variant that every product uses; by the planner's choice when nil. For checks of each.
   package var matmulVariant: MatmulVariant?

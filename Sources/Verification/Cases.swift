@@ -26,6 +26,8 @@ package enum OperationCases {
     let transpositions = [(false, false), (false, true), (true, false), (true, true)]
     var sizes: [(Int, Int, Int)] = [
       (1, 1, 1), (1, 7, 3), (7, 1, 5), (2, 3, 1), (7, 7, 7), (5, 17, 33), (16, 16, 16), (31, 8, 9),
+      // Rows of A, of B, and of both of whole fours.
+      (20, 13, 12), (13, 20, 11), (36, 20, 44),
     ]
     if extent == .full {
       sizes += [
@@ -75,6 +77,7 @@ package enum OperationCases {
       }
     }
     return cases
+      + cases.filter { ($0 as? MatmulCase)?.shape.hasWholeFours ?? false }.map(\.aligned)
   }
 
   private static func dense(_ extent: Extent) -> [any OperationCase] {
@@ -160,6 +163,13 @@ package enum OperationCases {
 
   private static func fill(_ extent: Extent) -> [any OperationCase] {
     [1, 15, 16, 17, 1000].map { FillCase(count: $0) }
+  }
+}
+
+extension MatmulShape {
+  /// Whether a row as stored, of A or B, is a multiple of four elements.
+  fileprivate var hasWholeFours: Bool {
+    (transposeA ? m : k) % 4 == 0 || (transposeB ? k : n) % 4 == 0
   }
 }
 

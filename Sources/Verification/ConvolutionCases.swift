@@ -7,12 +7,15 @@ extension OperationCases {
         layer.activation == .relu || layer.activation == .identity
         ? [Tier.exact, .bound] : [.bound]
       return tiers.flatMap { tier -> [any OperationCase] in
-        [
-          ConvolutionCase(layer: layer, tier: tier),
-          TransposedConvolutionCase(layer: layer, tier: tier),
-        ]
+        let cases: [any OperationCase] =
+          [
+            ConvolutionCase(layer: layer, tier: tier),
+            TransposedConvolutionCase(layer: layer, tier: tier),
+          ]
           + (layer.activation == .identity
             ? [ConvolutionGradientCase(layer: layer, tier: tier)] : [])
+        let hasWholeFours = layer.inputs % 4 == 0 || layer.outputs % 4 == 0
+        return cases + (hasWholeFours ? cases.map(\.aligned) : [])
       }
     } + sums(extent)
   }
@@ -68,6 +71,10 @@ extension OperationCases {
     layers.append(
       ConvolutionLayer(
         batch: 1, height: 5, width: 7, inputs: 16, outputs: 17, geometry: .same(3), hasBias: false))
+    // Whole fours of channels on both sides.
+    layers.append(
+      ConvolutionLayer(
+        batch: 1, height: 5, width: 7, inputs: 16, outputs: 20, geometry: .same(3), beside: .both))
     guard extent == .full else { return layers }
 
     for (height, width, inputs, outputs) in [
@@ -137,8 +144,13 @@ extension OperationCases {
 enum MapSide: String, Sendable {
   case none, before, after, both
 
-  var before: Int { self == .before || self == .both ? 3 : 0 }
-  var after: Int { self == .after || self == .both ? 2 : 0 }
+  /// The channels before the map and after it; whole fours where the map is to be aligned.
+  func channels(aligned: Bool) -> (before: Int, after: Int) {
+    (
+      self == .before || self == .both ? aligned ? 4 : 3 : 0,
+      self == .after || self == .both ? aligned ? 8 : 2 : 0
+    )
+  }
 }
 
 /// A convolution's shapes, in either direction.
@@ -178,25 +190,27 @@ extension TestBench {
     _ values: [Float], _ size: (batch: Int, height: Int, width: Int, channels: Int),
     _ beside: MapSide, name: String
   ) throws -> FeatureMap<B.Storage> {
-    let pitch = beside.before + size.channels + beside.after
+    let (before, after) = beside.channels(aligned: isAligned)
+    let pitch = before + size.channels + after
     // What lies beside would show in every sum.
-    let whole = Self.surrounded(values, size.channels, beside, filler: 1e20)
+    let whole = surrounded(values, size.channels, beside, filler: 1e20)
     return FeatureMap(
       try input(whole, [size.batch, size.height, size.width, pitch], name: name),
-      channels: beside.before..<beside.before + size.channels)
+      channels: before..<before + size.channels)
   }
 
   /// A map that the operation overwrites, NaN before, other channels beside it.
   func outputMap(
     _ size: (batch: Int, height: Int, width: Int, channels: Int), _ beside: MapSide, name: String
   ) throws -> FeatureMap<B.Storage> {
-    let pitch = beside.before + size.channels + beside.after
+    let (before, after) = beside.channels(aligned: isAligned)
+    let pitch = before + size.channels + after
     let count = size.batch * size.height * size.width * size.channels
-    let whole = Self.surrounded(
+    let whole = surrounded(
       [Float](repeating: .nan, count: count), size.channels, beside, filler: Float.canary)
     return FeatureMap(
       try updated(whole, [size.batch, size.height, size.width, pitch], name: name),
-      channels: beside.before..<beside.before + size.channels)
+      channels: before..<before + size.channels)
   }
 
   /// The map's values, and that nothing beside them was written to.
@@ -213,14 +227,15 @@ extension TestBench {
     try expect(name, map.tensor, whole)
   }
 
-  private static func surrounded(
+  private func surrounded(
     _ values: [Float], _ channels: Int, _ beside: MapSide, filler: Float
   ) -> [Float] {
+    let (before, after) = beside.channels(aligned: isAligned)
     var whole: [Float] = []
     for position in 0..<values.count / channels {
-      whole += [Float](repeating: filler, count: beside.before)
+      whole += [Float](repeating: filler, count: before)
       whole += values[position * channels..<(position + 1) * channels]
-      whole += [Float](repeating: filler, count: beside.after)
+      whole += [Float](repeating: filler, count: after)
     }
     return whole
   }

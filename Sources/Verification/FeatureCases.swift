@@ -31,12 +31,13 @@ extension OperationCases {
     return maps.flatMap { map -> [any OperationCase] in
       // Of large maps one case each way.
       guard map.positions < 10_000 else {
-        return [
+        let cases: [any OperationCase] = [
           BatchNormaliseCase(x: map, activation: .relu, inputs: .far),
           BatchNormaliseBackwardCase(x: map, activation: .relu, target: .gradient, tier: .bound),
         ]
+        return cases + cases.map(\.aligned)
       }
-      return [Activation.identity, .relu].flatMap { activation -> [any OperationCase] in
+      let cases = [Activation.identity, .relu].flatMap { activation -> [any OperationCase] in
         BatchNormaliseCase.Inputs.allCases.map {
           BatchNormaliseCase(x: map, activation: activation, inputs: $0) as any OperationCase
         } + [
@@ -49,6 +50,8 @@ extension OperationCases {
             }
           }
       }
+      let hasWholeFours = (map.channels | map.pitch | map.channelOffset) % 4 == 0
+      return cases + (hasWholeFours ? cases.map(\.aligned) : [])
     }
   }
 
@@ -169,7 +172,9 @@ private struct BatchNormaliseCase: OperationCase {
     let scale = random.reals(channels).map { $0 * 2 }
     let (shift, means) = (random.reals(channels), random.reals(channels))
     let variances = random.fractions(channels)
-    let y = isInPlace ? x : x.beginning(at: 3, of: channels + 4)
+    let y =
+      isInPlace
+      ? x : x.beginning(at: bench.isAligned ? 4 : 3, of: channels + (bench.isAligned ? 8 : 4))
     let (epsilon, momentum): (Float, Float) = (1e-5, 0.1)
 
     let input =
@@ -222,8 +227,8 @@ private struct BatchNormaliseBackwardCase: OperationCase {
       tier == .exact
       ? random.integers(channels).map { $0 > 0 ? 0.5 : 2 }
       : random.fractions(channels).map { $0 + 0.1 }
-    let above = x.beginning(at: 0, of: channels + 1)
-    let below = x.beginning(at: 2, of: channels + 2)
+    let above = x.beginning(at: 0, of: channels + (bench.isAligned ? 4 : 1))
+    let below = x.beginning(at: bench.isAligned ? 4 : 2, of: channels + (bench.isAligned ? 4 : 2))
 
     let gradient =
       try target == .gradient

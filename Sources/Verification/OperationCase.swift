@@ -9,6 +9,9 @@ package protocol OperationCase: Sendable {
   var label: String { get }
   /// The exact tier has integer-valued inputs and demands equality; the bound tier has random ones.
   var tier: Tier { get }
+  /// Whether every tensor starts at a multiple of four elements of its buffer, as most do in training,
+  /// or at an odd one. Kernels that move four elements at once are other programs.
+  var isAligned: Bool { get }
   /// Runs the operation and states through `bench.expect` what its outputs must be.
   func run<B: Backend>(on bench: TestBench<B>) throws
 }
@@ -23,25 +26,47 @@ package struct CaseReport: Sendable {
   package let comparison: Comparison
 }
 
+/// A case whose tensors start at multiples of four elements, and its maps' channels within a pixel.
+private struct AlignedCase: OperationCase {
+  let base: any OperationCase
+  let isAligned = true
+
+  var operation: String { base.operation }
+  var label: String { base.label + ", aligned" }
+  var tier: Tier { base.tier }
+  func run<B: Backend>(on bench: TestBench<B>) throws { try base.run(on: bench) }
+}
+
 extension OperationCase {
+  package var isAligned: Bool { false }
+
+  /// The same with aligned tensors.
+  var aligned: any OperationCase { AlignedCase(base: self) }
+
   /// Runs the case: outputs filled with NaN beforehand, every buffer between canaries.
   package func report<B: Backend>(on backend: B) throws -> CaseReport {
-    let bench = TestBench(backend)
+    let bench = TestBench(backend, isAligned: isAligned)
     try run(on: bench)
     return CaseReport(
       operation: operation, label: label, tier: tier, comparison: try bench.conclude())
   }
 }
 
-/// Gives a case its tensors, each at an odd offset in a larger buffer whose rest must not change.
+/// Gives a case its tensors, each within a larger buffer whose rest must not change.
 package final class TestBench<B: Backend> {
   package let backend: B
   private var comparison = Comparison()
   private var guards: [() throws -> String?] = []
 
-  private static var margin: Int { 19 }
+  /// `OperationCase.isAligned`.
+  let isAligned: Bool
+  /// What lies before a tensor and behind it.
+  private var margin: Int { isAligned ? 20 : 19 }
 
-  init(_ backend: B) { self.backend = backend }
+  init(_ backend: B, isAligned: Bool) {
+    self.backend = backend
+    self.isAligned = isAligned
+  }
 
   /// A tensor that the operation must leave as it is.
   ///
@@ -72,17 +97,17 @@ package final class TestBench<B: Backend> {
     _ values: [Element], _ shape: Shape, name: String
   ) throws -> Tensor<B.Storage, Element> {
     precondition(values.count == shape.count, "\(name): \(values.count) values for \(shape)")
-    let canaries = [Element](repeating: Element.canary, count: Self.margin)
-    let whole = try backend.allocate([values.count + 2 * Self.margin], of: Element.self)
+    let canaries = [Element](repeating: Element.canary, count: margin)
+    let whole = try backend.allocate([values.count + 2 * margin], of: Element.self)
     try backend.upload(canaries + values + canaries, into: whole)
-    guards.append { [backend] in
+    guards.append { [backend, margin] in
       let after = try backend.download(whole)
       let intact =
-        after.prefix(Self.margin).elementsEqual(canaries)
-        && after.suffix(Self.margin).elementsEqual(canaries)
+        after.prefix(margin).elementsEqual(canaries)
+        && after.suffix(margin).elementsEqual(canaries)
       return intact ? nil : "memory beside \(name) was written to"
     }
-    return whole.view(at: Self.margin, shape: shape)
+    return whole.view(at: margin, shape: shape)
   }
 
   package func expect<Element: CanaryScalar>(

@@ -1,6 +1,7 @@
 extension OperationCases {
   /// What a device must get right before its first use: of every operation a case or two, at sizes
-  /// that fill whole vectors and leave a rest.
+  /// that fill whole vectors and leave a rest. Products by larger tiles have a trial of their own when
+  /// they are first used.
   ///
   /// On a driver that compiles slowly the time is that of compiling, which depends on how many
   /// programs there are and not on how many cases; what is compiled is kept.
@@ -56,6 +57,9 @@ extension OperationCases {
     "matmul", "convolution", "transposedConvolution", "convolutionGradient",
   ]
 
+  private static let alignedConvolution =
+    "1x5x7x16 to 20, kernel 3x3, stride 1, padding 1, identity, channels beside: both, aligned"
+
   /// What takes longest to compile comes last; processes that share the groups take the last first,
   /// and so end at about the same time. Groups of one program stand apart: what takes the second
   /// finds the program built.
@@ -102,14 +106,24 @@ extension OperationCases {
       "segmentationLoss of 4 classes": ["73x4, mixed"],
     ],
     [
-      "batchNormalise": ["1x6x7x33 relu, plain", "1x6x7x33 relu, plain, in place"],
-      "batchNormaliseBackward": ["1x6x7x33 relu, dx apart"],
+      "batchNormalise": [
+        "1x6x7x33 relu, plain", "1x6x7x33 relu, plain, in place", "2x4x4x16 relu, plain, aligned",
+      ],
+      "batchNormaliseBackward": ["1x6x7x33 relu, dx apart", "2x4x4x16 relu, dx apart, aligned"],
     ],
     [
-      "matmul": ["9x11x13 + bias, sigmoid", "activations at extreme arguments"],
-      "matmul A^T": ["9x11x13 A^T + column sums"],
-      "matmul A^T B^T": ["31x8x9 A^T B^T + column sums"],
-      "matmul B^T": ["9x11x13 B^T + bias, relu", "9x11x13 B^T * derivative of tanh"],
+      "matmul": [
+        "9x11x13 + bias, sigmoid", "activations at extreme arguments",
+        "36x20x44 + column sums, aligned",
+      ],
+      "matmul A^T": ["9x11x13 A^T + column sums", "36x20x44 A^T + column sums, aligned"],
+      "matmul A^T B^T": [
+        "31x8x9 A^T B^T + column sums", "36x20x44 A^T B^T + column sums, aligned",
+      ],
+      "matmul B^T": [
+        "9x11x13 B^T + bias, relu", "9x11x13 B^T * derivative of tanh",
+        "36x20x44 B^T + column sums, aligned",
+      ],
     ],
     [
       "sparseTopK": ["7x33, k = 9, random", "7x33, k = 9, equals"],
@@ -134,16 +148,16 @@ extension OperationCases {
       "convolution": [
         "1x5x7x16 to 17, kernel 3x3, stride 1, padding 1, relu",
         "1x5x7x3 to 17, kernel 3x3, stride 1, padding 1, tanh",
-        "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias",
+        "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias", alignedConvolution,
       ],
       "transposedConvolution": [
         "1x5x7x17 to 16, kernel 3x3, stride 1, padding 1, relu",
         "1x5x7x3 to 17, kernel 3x3, stride 1, padding 1, tanh",
-        "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias",
+        "2x3x4x16 to 2, kernel 2x2, stride 2, padding 0, relu, no bias", alignedConvolution,
       ],
       "convolutionGradient": [
         "1x7x6x5 to 16, kernel 2x3, stride 1, padding 3, identity, no bias, channels beside: both",
-        "1x5x7x16 to 17, kernel 3x3, stride 1, padding 1, identity, no bias",
+        "1x5x7x16 to 17, kernel 3x3, stride 1, padding 1, identity, no bias", alignedConvolution,
       ],
       "channelSums": ["1x5x205x33, channels beside: both"],
     ],

@@ -140,6 +140,37 @@ struct ImageReaderTests {
     }
   }
 
+  /// A file that is saved again, in place, between being opened and being read: its rows are longer
+  /// than what there is memory for.
+  @Test(arguments: ["png", "tif"]) func changedWhileRead(kind: String) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("a.\(kind)")
+    func write(_ width: Int, over path: String) throws {
+      let height = kind == "tif" ? 9 << 20 / width : 8
+      let image = Fixtures.image(UInt8.self, channels: 1, width: width, height: height)
+      try RowWriter.write(image, to: folder.file("new.\(kind)"))
+      let file = try #require(FileHandle(forWritingAtPath: path))
+      try file.truncate(atOffset: 0)
+      try file.write(contentsOf: Data(contentsOf: URL(fileURLWithPath: folder.file("new.\(kind)"))))
+    }
+    if kind == "tif" {
+      try FileManager.default.copyItem(
+        atPath: Fixtures.path("large-strip-deflate.tif"), toPath: path)
+    } else {
+      #expect(FileManager.default.createFile(atPath: path, contents: nil))
+      try write(64, over: path)
+    }
+    let reader = try ImageReader(path: path)
+    let rows = try reader.rows(0..<8, as: UInt8.self).samples
+    let other = try ImageReader(path: path)
+    // As many as can come of the bytes that there were.
+    try write(4000, over: path)
+    let error = #expect(throws: FileError.self) { try other.rows(0..<8, as: UInt8.self) }
+    #expect(rows.count != 4000 * 8)
+    // libtiff keeps what the first reader was told of the page; the pixels are no longer there.
+    if kind == "png" { #expect(error?.reason == "the file was changed while it was read") }
+  }
+
   @Test func interlacedPNG() throws {
     let folder = try TemporaryFolder()
     var builder = PNGBuilder(width: 2, height: 2, bitDepth: 16)
