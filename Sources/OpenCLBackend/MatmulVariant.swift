@@ -10,7 +10,7 @@ package struct MatmulVariant: Hashable, Sendable {
   let source: KernelSource
   let definitions: [String: Int]
   /// Rows and columns of C that one work-group makes.
-  let blockRows: Int
+  package let blockRows: Int
   let blockColumns: Int
   /// Work-items of a work-group in the direction of the columns and of the rows.
   let local: (columns: Int, rows: Int)

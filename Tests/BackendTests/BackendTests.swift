@@ -71,6 +71,56 @@ private func walk(_ cases: [any OperationCase], on backend: some Backend) throws
     }
   }
 
+  /// A driver that miscompiles large tiles alone, which the cases of a self-test do not come to.
+  @Test(arguments: DeviceFamily.allCases) func aWrongTileIsRefusedAtItsFirstUse(
+    family: DeviceFamily
+  ) throws {
+    guard let device = try TestDevice.find() else { return }
+    let (source, right, wrong) =
+      family == .cpu
+      ? (KernelSource.matmulBlock, "b16, x##i)", "MB > 48 ? b16.s1032547698badcfe : b16, x##i)")
+      : (.tileGPU, "bv[j], acc[i][j])", "bv[TILE_M >= 64 ? 0 : j], acc[i][j])")
+    let text = KernelSources.standard.text(of: source)
+    #expect(text.contains(right))
+    let backend = try OpenCLBackend(
+      device: device, family: family, tuning: .rule,
+      sources: .standard.replacing(source, with: text.replacingOccurrences(of: right, with: wrong)))
+    let x = try backend.filled([512, 8, 8, 20], seed: 1)
+    func product() throws {
+      try backend.matmul(
+        MatrixOperand(x.view(at: 0, shape: [800, 800])),
+        MatrixOperand(x.view(at: 0, shape: [800, 16])),
+        into: backend.allocate([800, 16], of: Float.self), epilogue: .none)
+    }
+    func expectRefusal(_ operation: String, _ body: () throws -> Void) {
+      let error = #expect(throws: BackendError.self, performing: body)
+      guard case .mismatch(operation, _)? = error else {
+        Issue.record("\(operation): \(String(describing: error))")
+        return
+      }
+    }
+    let variants = MatmulVariant.all(for: family).sorted { $0.blockRows < $1.blockRows }
+    backend.matmulVariant = variants.first
+    try product()
+    backend.matmulVariant = variants.last
+    // Again where the error was passed over.
+    for _ in 0..<2 { expectRefusal("matmul", product) }
+    guard family == .gpu else { return }
+    for outputs in [12, 13] {
+      let y = try backend.allocate([512, 8, 8, outputs], of: Float.self)
+      let w = try backend.filled([3, 3, 20, outputs], seed: 2)
+      expectRefusal("convolution") {
+        try backend.convolution(
+          FeatureMap(x), weight: w, bias: nil, activation: .identity, geometry: .same(3),
+          into: FeatureMap(y))
+      }
+      expectRefusal("convolutionGradient") {
+        try backend.convolutionGradient(
+          FeatureMap(x), FeatureMap(y), geometry: .same(3), into: w)
+      }
+    }
+  }
+
   /// A matrix, and its transpose.
   private func operand(
     _ rows: Int, _ columns: Int, seed: UInt64, on backend: OpenCLBackend
