@@ -108,8 +108,17 @@ private final class Queue {
 private final class Child {
   let process: pid_t
   private let descriptor: Int32
-  private var status: Int32?
+  private var known: End?
   private var output: [UInt8] = []
+
+  /// How a process ended.
+  private enum End {
+    /// As `waitpid` gives it.
+    case status(Int32)
+    /// There is no such process any more, and somebody else was told: all children of a process
+    /// that ignores SIGCHLD go so.
+    case unknown
+  }
 
   /// The most output that is kept.
   private static let longestOutput = 1 << 20
@@ -171,27 +180,36 @@ private final class Child {
   /// What it wrote; nil while it runs.
   func verdictIfEnded() -> SelfTestVerdict? {
     // Before the output is read for the last time, so that nothing comes after.
-    let status = statusIfEnded()
+    let end = endIfEnded()
     read(into: &output)
-    return status.map { IsolatedSelfTest.verdict(status: $0, output: output) }
+    return end.map { end in
+      switch end {
+      case .status(let status): IsolatedSelfTest.verdict(status: status, output: output)
+      case .unknown: .failed("its process ended, and the system does not say how")
+      }
+    }
   }
 
   /// Kills it, and waits a moment: a process in a driver's uninterruptible call does not even end
   /// then.
   func end() {
-    guard statusIfEnded() == nil else { return }
+    guard endIfEnded() == nil else { return }
     kill(process, SIGKILL)
     let patience = ContinuousClock.now + .seconds(2)
-    while statusIfEnded() == nil, ContinuousClock.now < patience { usleep(2000) }
+    while endIfEnded() == nil, ContinuousClock.now < patience { usleep(2000) }
   }
 
-  /// As `waitpid` gives it; nil while the process runs.
-  private func statusIfEnded() -> Int32? {
-    if let status { return status }
+  /// nil while the process runs.
+  private func endIfEnded() -> End? {
+    if let known { return known }
     var value: Int32 = 0
-    guard waitpid(process, &value, WNOHANG) == process else { return nil }
-    status = value
-    return value
+    let answer = waitpid(process, &value, WNOHANG)
+    if answer == process {
+      known = .status(value)
+    } else if answer < 0, errno == ECHILD {
+      known = .unknown
+    }
+    return known
   }
 
   /// Appends what has been written so far.

@@ -75,6 +75,19 @@ import Testing
     #expect(devices.output.contains("first use  passed, "))
   }
 
+  /// Whoever starts the tool may have it ignore that its processes end; not every `sh` can.
+  @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/bin/bash")))
+  func endsOfProcessesAreSeen() async throws {
+    let caches = try Caches()
+    let outcome = try await Tool.run(
+      ["evaluate", "--model", Scratch.model, "--data", "glyphs:300"],
+      environment: caches.environment(limit: 60),
+      through: ["/bin/bash", "-c", "trap '' CHLD; exec \"$@\"", "bash"])
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    guard outcome.isOnDevice else { return }
+    #expect(caches.record?.contains("passed") == true)
+  }
+
   @Test func aDeviceThatMiscomputesIsRefused() async throws {
     guard try await isOnPoCL() else { return }
     let caches = try Caches()

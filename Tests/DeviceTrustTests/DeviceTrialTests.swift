@@ -276,6 +276,34 @@ import Testing
     #expect(IsolatedSelfTest.verdict(of: "/nonexistent", [], seconds: 1) == nil)
   }
 
+  /// Another who waits for the process takes its status away, more often than not: it has ended all
+  /// the same.
+  @Test func aProcessWhoseStatusIsTakenAwayHasEnded() throws {
+    let folder = try TemporaryFolder()
+    let passed = try IsolatedSelfTest.text(of: .passed(cases: 1, seconds: 0.5))
+    let script = """
+      echo $$ > '\(folder.path)/new' && mv '\(folder.path)/new' '\(folder.path)/process'
+      while [ ! -e '\(folder.path)/awaited' ]; do sleep 0.01; done
+      sleep 0.05; echo '\(passed)'
+      """
+    Thread.detachNewThread {
+      var process: pid_t?
+      while process == nil, FileManager.default.fileExists(atPath: folder.path) {
+        usleep(1000)
+        let text = try? String(contentsOfFile: folder.path + "/process", encoding: .utf8)
+        process = text.flatMap { pid_t($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+      }
+      guard let process else { return }
+      _ = FileManager.default.createFile(atPath: folder.path + "/awaited", contents: nil)
+      waitpid(process, nil, 0)
+    }
+    switch verdict(script, seconds: 20) {
+    case .passed: break
+    case .failed(let error): #expect(error.contains("does not say how"))
+    case let other: Issue.record("\(String(describing: other))")
+    }
+  }
+
   @Test(arguments: ["exit 3", "echo nonsense", "echo '{}'; exit 1"])
   func withoutAVerdict(script: String) {
     guard case .failed(let error) = verdict(script) else {
