@@ -12,20 +12,23 @@ package enum IsolatedSelfTest {
   /// device may take no more than one at a time, or not have the memory for them.
   ///
   /// - Parameters:
-  ///   - seconds: after which the processes are killed.
+  ///   - seconds: after which the processes are killed; those in which this process is suspended do
+  ///     not count, since the others may be as well.
   ///   - processes: how many run the command side by side, at most `mostProcesses`.
   ///   - parts: what they share: how many numbers, from 0, they find on their standard input, a byte
   ///     each, the last first; whichever reads one does that part. At most 256.
   ///   - environment: variables that they have besides or other than this process has them.
+  ///   - now: tells the time.
   /// - Returns: the joint verdict; nil where the command cannot be started.
   package static func verdict(
     of executable: String, _ arguments: [String], seconds: Double, processes: Int = 1,
-    parts: Int = 0, environment: [String: String] = [:]
+    parts: Int = 0, environment: [String: String] = [:],
+    now: @escaping () -> ContinuousClock.Instant = { .now }
   ) -> SelfTestVerdict? {
     func run(_ processes: Int) -> SelfTestVerdict? {
       sharedVerdict(
         of: executable, arguments, seconds: seconds, processes: processes, parts: parts,
-        environment: environment)
+        environment: environment, now: now)
     }
     let verdict = run(processes)
     return processes > 1 && verdict?.mayBeOfSharing == true ? run(1) : verdict
@@ -33,7 +36,7 @@ package enum IsolatedSelfTest {
 
   private static func sharedVerdict(
     of executable: String, _ arguments: [String], seconds: Double, processes: Int, parts: Int,
-    environment: [String: String]
+    environment: [String: String], now: @escaping () -> ContinuousClock.Instant
   ) -> SelfTestVerdict? {
     guard let queue = Queue(parts) else { return nil }
     let children = (0..<min(processes, mostProcesses)).compactMap { _ in
@@ -42,7 +45,7 @@ package enum IsolatedSelfTest {
     guard !children.isEmpty else { return nil }
     Interruption.setChildren(children.map(\.process))
     defer { Interruption.setChildren([]) }
-    let end = ContinuousClock.now + .seconds(seconds)
+    var time = PolledTime(now: now)
     while true {
       let verdicts = children.map { $0.verdictIfEnded() }
       let known = verdicts.compactMap { $0 }
@@ -52,7 +55,7 @@ package enum IsolatedSelfTest {
         for child in children { child.end() }
         return joined
       }
-      guard ContinuousClock.now < end else { break }
+      guard time.poll() < seconds else { break }
       usleep(2000)
     }
     for child in children { child.end() }

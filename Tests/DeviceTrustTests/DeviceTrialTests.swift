@@ -276,6 +276,24 @@ import Testing
     #expect(IsolatedSelfTest.verdict(of: "/nonexistent", [], seconds: 1) == nil)
   }
 
+  /// As after a laptop's lid was closed for an hour, or the process suspended: that time is none of
+  /// the self-test's.
+  @Test func timeInWhichNobodyRunsDoesNotCount() throws {
+    let passed = try IsolatedSelfTest.text(of: .passed(cases: 2, seconds: 0.5))
+    let start = ContinuousClock.now
+    func run(_ script: String, seconds: Double) -> SelfTestVerdict? {
+      var rounds = 0
+      return IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", script], seconds: seconds) {
+        rounds += 1
+        return .now + (rounds < 5 ? .zero : .seconds(3600))
+      }
+    }
+    #expect(
+      run("sleep 0.5; echo '\(passed)'", seconds: 300) == .passed(cases: 2, seconds: 0.5))
+    #expect(run("exec sleep 600", seconds: 1.5) == .hung(seconds: 1.5))
+    #expect(ContinuousClock.now - start > .seconds(0.9))
+  }
+
   /// Another who waits for the process takes its status away, more often than not: it has ended all
   /// the same.
   @Test func aProcessWhoseStatusIsTakenAwayHasEnded() throws {
