@@ -14,7 +14,7 @@ enum StopSignals {
   static func unblock() {
     var asking = sigset_t()
     sigemptyset(&asking)
-    for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&asking, number) }
+    for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { sigaddset(&asking, number) }
     pthread_sigmask(SIG_UNBLOCK, &asking, nil)
   }
 
