@@ -34,6 +34,8 @@ let package = Package(
     // C around libpng, libjpeg and libtiff: error handling by longjmp cannot cross Swift frames,
     // nor can Swift call functions of a variable number of arguments.
     .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG", "CTIFF"]),
+    // C for what the linker notes in an executable, which Swift's view of the system lacks.
+    .target(name: "CExecutable"),
     // The OpenCL C sources, embedded.
     .target(
       name: "Kernels", path: "Kernels", sources: ["Kernels.c"], publicHeadersPath: "include"),
@@ -58,7 +60,7 @@ let package = Package(
     .target(
       name: "DeviceTrust",
       dependencies: [
-        "Compute", "Imaging", "OpenCLBackend", "OpenCLRuntime", "Verification",
+        "CExecutable", "Compute", "Imaging", "OpenCLBackend", "OpenCLRuntime", "Verification",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .target(name: "Networks", dependencies: ["Compute", "RandomNumbers"]),

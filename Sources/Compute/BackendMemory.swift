@@ -24,6 +24,14 @@ package protocol BackendMemory: AnyObject {
 
   /// Waits until every operation so far has taken effect.
   func finish() throws
+
+  /// After how many failures so far an operation may have ended midway, so that what it was to write
+  /// is neither old nor new. One that is refused before it has begun leaves all as it was.
+  var executionFailureCount: Int { get }
+}
+
+extension BackendMemory {
+  package var executionFailureCount: Int { 0 }
 }
 
 /// Values on their way from the device.

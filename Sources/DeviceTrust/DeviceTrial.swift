@@ -43,12 +43,18 @@ package struct DeviceTrial: Sendable {
         return record.verdict ?? .unfinished
       }
       let begun = SelfTestStore.Record(identity: identity, verdict: nil)
-      guard (try? store.store(begun)) != nil else { return runner(device, identity) }
-      let verdict = Interruption.removing(store.path(for: identity)) { runner(device, identity) }
-      let finished = SelfTestStore.Record(
-        identity: identity, date: begun.date, verdict: verdict)
-      if !verdict.isLasting || (try? store.store(finished)) == nil { store.remove(identity) }
-      return verdict
+      return Interruption.removing(store.path(for: identity)) { writer in
+        guard writer.write({ (try? store.store(begun)) != nil }) else {
+          return runner(device, identity)
+        }
+        let verdict = runner(device, identity)
+        let finished = SelfTestStore.Record(
+          identity: identity, date: begun.date, verdict: verdict)
+        let isKept =
+          verdict.isLasting && writer.write(keeping: true) { (try? store.store(finished)) != nil }
+        if !isKept { store.remove(identity) }
+        return verdict
+      }
     }
   }
 }

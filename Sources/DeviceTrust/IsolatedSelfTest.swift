@@ -12,20 +12,23 @@ package enum IsolatedSelfTest {
   /// device may take no more than one at a time, or not have the memory for them.
   ///
   /// - Parameters:
-  ///   - seconds: after which the processes are killed.
+  ///   - seconds: after which the processes are killed; those in which this process is suspended do
+  ///     not count, since the others may be as well.
   ///   - processes: how many run the command side by side, at most `mostProcesses`.
   ///   - parts: what they share: how many numbers, from 0, they find on their standard input, a byte
   ///     each, the last first; whichever reads one does that part. At most 256.
   ///   - environment: variables that they have besides or other than this process has them.
+  ///   - now: tells the time.
   /// - Returns: the joint verdict; nil where the command cannot be started.
   package static func verdict(
     of executable: String, _ arguments: [String], seconds: Double, processes: Int = 1,
-    parts: Int = 0, environment: [String: String] = [:]
+    parts: Int = 0, environment: [String: String] = [:],
+    now: @escaping () -> ContinuousClock.Instant = { .now }
   ) -> SelfTestVerdict? {
     func run(_ processes: Int) -> SelfTestVerdict? {
       sharedVerdict(
         of: executable, arguments, seconds: seconds, processes: processes, parts: parts,
-        environment: environment)
+        environment: environment, now: now)
     }
     let verdict = run(processes)
     return processes > 1 && verdict?.mayBeOfSharing == true ? run(1) : verdict
@@ -33,7 +36,7 @@ package enum IsolatedSelfTest {
 
   private static func sharedVerdict(
     of executable: String, _ arguments: [String], seconds: Double, processes: Int, parts: Int,
-    environment: [String: String]
+    environment: [String: String], now: @escaping () -> ContinuousClock.Instant
   ) -> SelfTestVerdict? {
     guard let queue = Queue(parts) else { return nil }
     let children = (0..<min(processes, mostProcesses)).compactMap { _ in
@@ -42,7 +45,7 @@ package enum IsolatedSelfTest {
     guard !children.isEmpty else { return nil }
     Interruption.setChildren(children.map(\.process))
     defer { Interruption.setChildren([]) }
-    let end = ContinuousClock.now + .seconds(seconds)
+    var time = PolledTime(now: now)
     while true {
       let verdicts = children.map { $0.verdictIfEnded() }
       let known = verdicts.compactMap { $0 }
@@ -52,7 +55,7 @@ package enum IsolatedSelfTest {
         for child in children { child.end() }
         return joined
       }
-      guard ContinuousClock.now < end else { break }
+      guard time.poll() < seconds else { break }
       usleep(2000)
     }
     for child in children { child.end() }
@@ -108,8 +111,17 @@ private final class Queue {
 private final class Child {
   let process: pid_t
   private let descriptor: Int32
-  private var status: Int32?
+  private var known: End?
   private var output: [UInt8] = []
+
+  /// How a process ended.
+  private enum End {
+    /// As `waitpid` gives it.
+    case status(Int32)
+    /// There is no such process any more, and somebody else was told: all children of a process
+    /// that ignores SIGCHLD go so.
+    case unknown
+  }
 
   /// The most output that is kept.
   private static let longestOutput = 1 << 20
@@ -171,27 +183,36 @@ private final class Child {
   /// What it wrote; nil while it runs.
   func verdictIfEnded() -> SelfTestVerdict? {
     // Before the output is read for the last time, so that nothing comes after.
-    let status = statusIfEnded()
+    let end = endIfEnded()
     read(into: &output)
-    return status.map { IsolatedSelfTest.verdict(status: $0, output: output) }
+    return end.map { end in
+      switch end {
+      case .status(let status): IsolatedSelfTest.verdict(status: status, output: output)
+      case .unknown: .failed("its process ended, and the system does not say how")
+      }
+    }
   }
 
   /// Kills it, and waits a moment: a process in a driver's uninterruptible call does not even end
   /// then.
   func end() {
-    guard statusIfEnded() == nil else { return }
+    guard endIfEnded() == nil else { return }
     kill(process, SIGKILL)
     let patience = ContinuousClock.now + .seconds(2)
-    while statusIfEnded() == nil, ContinuousClock.now < patience { usleep(2000) }
+    while endIfEnded() == nil, ContinuousClock.now < patience { usleep(2000) }
   }
 
-  /// As `waitpid` gives it; nil while the process runs.
-  private func statusIfEnded() -> Int32? {
-    if let status { return status }
+  /// nil while the process runs.
+  private func endIfEnded() -> End? {
+    if let known { return known }
     var value: Int32 = 0
-    guard waitpid(process, &value, WNOHANG) == process else { return nil }
-    status = value
-    return value
+    let answer = waitpid(process, &value, WNOHANG)
+    if answer == process {
+      known = .status(value)
+    } else if answer < 0, errno == ECHILD {
+      known = .unknown
+    }
+    return known
   }
 
   /// Appends what has been written so far.

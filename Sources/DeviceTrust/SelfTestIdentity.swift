@@ -4,10 +4,14 @@ import OpenCLBackend
 import OpenCLRuntime
 import Verification
 
-/// What a verdict holds for: the device, its driver, and what was run on it. With any change of it
-/// the self-test is run again.
+/// What a verdict holds for: the device, its driver, the build of Sparrow, and what was run on it.
+/// With any change of it the self-test is run again.
 package struct SelfTestIdentity: Sendable, Equatable, Codable {
   package let platform, platformVersion, device, vendor, version, driver: String
+  /// What tells the device from others of its model; empty where the driver does not say.
+  package let unit: String
+  /// The build of Sparrow, whose own code takes part in what is computed.
+  package let build: String
   /// The kernels' layout.
   package let layout: String
   /// SHA-256 over the kernels' texts and the list of cases, in hexadecimal digits.
@@ -15,7 +19,7 @@ package struct SelfTestIdentity: Sendable, Equatable, Codable {
 
   package init(
     _ device: DeviceDescription, family: DeviceFamily? = nil, sources: KernelSources = .standard,
-    cases: [any OperationCase] = OperationCases.start
+    cases: [any OperationCase] = OperationCases.start, build: String = BuildIdentity.current
   ) {
     platform = device.platformName
     platformVersion = device.platformVersion
@@ -23,6 +27,8 @@ package struct SelfTestIdentity: Sendable, Equatable, Codable {
     vendor = device.vendor
     version = device.version
     driver = device.driverVersion
+    unit = device.unit ?? ""
+    self.build = build
     layout = (family ?? DeviceFamily(for: device)).rawValue
     program = Self.digest(
       KernelSource.allCases.map(sources.text(of:))
@@ -32,7 +38,7 @@ package struct SelfTestIdentity: Sendable, Equatable, Codable {
   /// Everything above in one name.
   package var digest: String {
     Self.digest([
-      platform, platformVersion, device, vendor, version, driver, layout, program,
+      platform, platformVersion, device, vendor, version, driver, unit, build, layout, program,
     ])
   }
 
@@ -44,9 +50,6 @@ package struct SelfTestIdentity: Sendable, Equatable, Codable {
       withUnsafeBytes(of: UInt64(bytes.count).littleEndian) { hash.update(bufferPointer: $0) }
       hash.update(data: bytes)
     }
-    return hash.finalize().map { byte in
-      let digits = String(byte, radix: 16)
-      return byte < 16 ? "0\(digits)" : digits
-    }.joined()
+    return hash.finalize().hexadecimal
   }
 }

@@ -31,7 +31,7 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
     return .passed(cases: count, seconds: longest)
   }
 
-  /// Whether the verdict holds until the driver or the kernels change. An error may pass by itself,
+  /// Whether the verdict holds until the driver or the build changes. An error may pass by itself,
   /// as when another program had taken the memory.
   var isLasting: Bool {
     if case .failed = self { return false }

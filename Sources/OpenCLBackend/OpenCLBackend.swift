@@ -118,6 +118,8 @@ package final class OpenCLBackend: Backend {
 
   package func finish() throws { try queue.finish() }
 
+  package var executionFailureCount: Int { queue.failures.ofExecution }
+
   private final class Download: PendingDownload {
     private let read: PendingRead
     init(_ read: PendingRead) { self.read = read }

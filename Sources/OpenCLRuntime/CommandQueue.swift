@@ -39,13 +39,13 @@ package final class CommandQueue: @unchecked Sendable {
 
   /// Blocks until all commands are complete. Wraps `clFinish`.
   package func finish() throws {
-    try failures.noting { try check("clFinish") { clFinish(handle.pointer) } }
+    try failures.noting(ofExecution: true) { try check("clFinish") { clFinish(handle.pointer) } }
     try sweep()
   }
 
   /// Hands all commands to the device. Wraps `clFlush`.
   package func flush() throws {
-    try failures.noting { try check("clFlush") { clFlush(handle.pointer) } }
+    try failures.noting(ofExecution: true) { try check("clFlush") { clFlush(handle.pointer) } }
   }
 
   // MARK: Writing
@@ -65,7 +65,8 @@ package final class CommandQueue: @unchecked Sendable {
       return wantsEvent || isProfiling ? try marker() : nil
     }
     return try submit(
-      "clEnqueueWriteBuffer", "writing \(source.count) bytes", wantsEvent: wantsEvent
+      "clEnqueueWriteBuffer", "writing \(source.count) bytes", wantsEvent: wantsEvent,
+      waits: blocking
     ) {
       clEnqueueWriteBuffer(
         handle.pointer, memory.handle.pointer, cl_bool(blocking ? CL_TRUE : CL_FALSE), byteOffset,
@@ -119,7 +120,7 @@ package final class CommandQueue: @unchecked Sendable {
         guard status <= CL_COMPLETE else { return }
         done += 1
         if let failure = event.failure(status) {
-          failures.note()
+          failures.note(ofExecution: true)
           throw failure
         }
       }
@@ -134,7 +135,7 @@ package final class CommandQueue: @unchecked Sendable {
   ) throws {
     checkRange(memory, byteOffset, target.count)
     guard let base = target.baseAddress, target.count > 0 else { return }
-    try submit("clEnqueueReadBuffer", "reading \(target.count) bytes") {
+    try submit("clEnqueueReadBuffer", "reading \(target.count) bytes", waits: true) {
       clEnqueueReadBuffer(
         handle.pointer, memory.handle.pointer, cl_bool(CL_TRUE), byteOffset, target.count, base, 0,
         nil, $0)
@@ -309,11 +310,13 @@ package final class CommandQueue: @unchecked Sendable {
   }
 
   /// Enqueues one command, with an event only where one is asked for or profiled: events cost time.
+  ///
+  /// - Parameter waits: whether the call waits for the command, and so for all before it.
   @discardableResult
   @inline(__always)
   private func submit(
     _ call: StaticString, _ detail: @autoclosure () -> String,
-    label: @autoclosure () -> String? = nil, wantsEvent: Bool = false,
+    label: @autoclosure () -> String? = nil, wantsEvent: Bool = false, waits: Bool = false,
     _ body: (UnsafeMutablePointer<cl_event?>?) -> cl_int
   ) throws -> Event? {
     do {
@@ -326,7 +329,7 @@ package final class CommandQueue: @unchecked Sendable {
       return Event(
         owning: try own(.event, call, event), label: label() ?? detail(), failures: failures)
     } catch let error as OpenCLError {
-      failures.note()
+      failures.note(ofExecution: waits)
       throw explained(error)
     }
   }

@@ -72,6 +72,7 @@ package final class Device: Sendable {
       return .other
     }
 
+    let extensions = try text(CL_DEVICE_EXTENSIONS, "the extensions")
     let localMemory = try value(CL_DEVICE_LOCAL_MEM_SIZE, "the local memory", as: cl_ulong(0))
     let localType = try value(
       CL_DEVICE_LOCAL_MEM_TYPE, "the local memory's type", as: cl_device_local_mem_type(0))
@@ -103,6 +104,39 @@ package final class Device: Sendable {
       compilerAvailable: try flag(CL_DEVICE_COMPILER_AVAILABLE, "the compiler's availability"),
       isFullProfile: try text(CL_DEVICE_PROFILE, "the profile") == "FULL_PROFILE",
       alignment: max(1, try count(CL_DEVICE_MEM_BASE_ADDR_ALIGN, "the alignment") / 8),
-      extensions: try text(CL_DEVICE_EXTENSIONS, "the extensions"))
+      extensions: extensions,
+      unit: Self.unit(offering: extensions) { parameter, byteCount in
+        var bytes = [UInt8](repeating: 0, count: byteCount)
+        // A device is none the worse for not answering.
+        try? check("clGetDeviceInfo") {
+          clGetDeviceInfo(id, parameter, byteCount, &bytes, nil)
+        }
+        return bytes
+      })
+  }
+
+  /// What tells a device from others of its model, by whichever extension it offers.
+  ///
+  /// - Parameter ask: gives the value of a parameter, of so many bytes; zeros where there is none.
+  package static func unit(
+    offering extensions: String, ask: (_ parameter: UInt32, _ byteCount: Int) -> [UInt8]
+  ) -> String? {
+    let names = extensions.split(separator: " ")
+    func hexadecimal(_ bytes: [UInt8]) -> String {
+      bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+    // By their numbers, since older headers and Apple's have no names for them:
+    // `CL_DEVICE_UUID_KHR`, `CL_DEVICE_PCI_BUS_INFO_KHR`, and `CL_DEVICE_PCI_DOMAIN_ID_NV`,
+    // `CL_DEVICE_PCI_BUS_ID_NV`, `CL_DEVICE_PCI_SLOT_ID_NV`.
+    let sources: [(name: String, prefix: String, parameters: [(UInt32, Int)])] = [
+      ("cl_khr_device_uuid", "uuid", [(0x106A, 16)]),
+      ("cl_khr_pci_bus_info", "pci", [(0x410F, 16)]),
+      ("cl_nv_device_attribute_query", "nv", [(0x400A, 4), (0x4008, 4), (0x4009, 4)]),
+    ]
+    for (name, prefix, parameters) in sources where names.contains(Substring(name)) {
+      let bytes = parameters.flatMap { ask($0.0, $0.1) }
+      if bytes.contains(where: { $0 != 0 }) { return "\(prefix) \(hexadecimal(bytes))" }
+    }
+    return nil
   }
 }

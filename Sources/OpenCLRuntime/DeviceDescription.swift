@@ -53,6 +53,9 @@ package struct DeviceDescription: Sendable, Equatable {
   package var alignment: Int
   /// Space-separated names.
   package var extensions: String
+  /// What tells it from others of its model in this machine, its UUID or its place on the PCI bus;
+  /// nil where the driver does not say.
+  package var unit: String?
   /// Why it must not be used though it offers all that is needed, as the end of a sentence: set
   /// where a self-test has failed.
   package var refusal: String?
@@ -76,7 +79,7 @@ package struct DeviceDescription: Sendable, Equatable {
     maximumClockMHz: Int = 1000, platformIndex: Int = 0, deviceIndex: Int = 0,
     preferredFloatVectorWidth: Int = 1, nativeFloatVectorWidth: Int = 1, isAvailable: Bool = true,
     compilerAvailable: Bool = true, isFullProfile: Bool = true, alignment: Int = 128,
-    extensions: String = ""
+    extensions: String = "", unit: String? = nil
   ) {
     self.name = name
     self.vendor = vendor
@@ -101,6 +104,7 @@ package struct DeviceDescription: Sendable, Equatable {
     self.isFullProfile = isFullProfile
     self.alignment = alignment
     self.extensions = extensions
+    self.unit = unit
   }
 
   /// `P:D`, the platform's and the device's index: what `--device` takes.

@@ -22,7 +22,9 @@ package final class Event: @unchecked Sendable {
   /// Blocks until the command is complete. Wraps `clWaitForEvents`.
   ///
   /// - Throws: `OpenCLError`, also when the command itself failed.
-  package func wait() throws { try failures.noting { try waitForEnd() } }
+  package func wait() throws {
+    try failures.noting(ofExecution: true) { try waitForEnd() }
+  }
 
   private func waitForEnd() throws {
     var event: cl_event? = handle.pointer
@@ -45,7 +47,7 @@ package final class Event: @unchecked Sendable {
     get throws {
       let status = try failures.noting { try self.status() }
       if let failure = failure(status) {
-        failures.note()
+        failures.note(ofExecution: true)
         throw failure
       }
       return status == CL_COMPLETE

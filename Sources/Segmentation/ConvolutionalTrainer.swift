@@ -133,6 +133,8 @@ package final class ConvolutionalTrainer<B: Backend> {
   package let network: ConvolutionalNetwork<B>
   package private(set) var stepsDone = 0
   private let backend: B
+  /// The backend's `executionFailureCount` before this trainer wrote anything.
+  private let earlierFailures: Int
   private let optimizer: Optimizer<B>
   private let workspace: ConvolutionalWorkspace<B>
   package private(set) var control: CodeControl<B>
@@ -167,6 +169,7 @@ package final class ConvolutionalTrainer<B: Backend> {
     precondition(configuration.problem == nil, configuration.problem ?? "")
     self.configuration = configuration
     self.backend = backend
+    earlierFailures = backend.executionFailureCount
     network = try ConvolutionalNetwork(
       configuration.network, parameters: parameters, statistics: statistics,
       freezesFrontEnd: freezesFrontEnd, on: backend)
@@ -265,8 +268,11 @@ package final class ConvolutionalTrainer<B: Backend> {
       while !pending.isEmpty { try take() }
       try keep(isEnd: true)
     } catch let error where isBetweenSteps && !(error is RunInterrupted) {
-      // The device's memory is as it was between two steps, if no command before has failed.
-      if let keeper, (try? backend.finish()) != nil, let state = try? currentState() {
+      // The device's memory is as it was between two steps, if a call was refused and no command
+      // before may have ended midway; else the last checkpoint stays.
+      if let keeper, (try? backend.finish()) != nil, let state = try? currentState(),
+        backend.executionFailureCount == earlierFailures
+      {
         try? keeper.save(state)
         try? keeper.finish()
       }

@@ -31,6 +31,8 @@ package final class Trainer<B: Backend> {
   private var epochStart = ContinuousClock.now
   /// Whether the device's memory is that between two steps, which can be continued from.
   private var isBetweenSteps = true
+  /// The backend's `executionFailureCount` before this trainer wrote anything.
+  private let earlierFailures: Int
 
   /// How many steps there are from one that `verify` is called with to the next; none when nil.
   package var verificationInterval: Int?
@@ -56,6 +58,7 @@ package final class Trainer<B: Backend> {
     }
     self.configuration = configuration
     self.backend = backend
+    earlierFailures = backend.executionFailureCount
     step = try TrainingStep(
       configuration,
       stepsPerEpoch: (images.count + configuration.batchSize - 1) / configuration.batchSize,
@@ -223,11 +226,14 @@ extension Trainer {
         ? 0 : earlierSecondsOfEpoch + epochStart.secondsSince())
   }
 
-  /// The state after the device has failed, where that left one: all commands before the failure
-  /// have ended well, and it came between two steps.
+  /// The state after the device has failed, where that is known to have left one: a call was refused
+  /// between two steps, and all commands before it have ended well. After a command that may have
+  /// ended midway there is none, since nothing tells what it has written.
   package func stateAfterFailure() -> RunState? {
-    guard isBetweenSteps, (try? backend.finish()) != nil else { return nil }
-    return (try? state()) ?? nil
+    guard isBetweenSteps, (try? backend.finish()) != nil, let state = try? state(),
+      backend.executionFailureCount == earlierFailures
+    else { return nil }
+    return state
   }
 
   /// Goes on from `run`, the state of a run with the same configuration and images.

@@ -59,6 +59,10 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     try oracle.finish()
   }
 
+  package var executionFailureCount: Int {
+    device.executionFailureCount + oracle.executionFailureCount
+  }
+
   /// Compares outputs after both sides ran, then gives the oracle the device's bits.
   func settle(_ operation: String, _ outputs: [(String, Floats, Expectation)]) throws {
     var comparison = Comparison()

@@ -20,17 +20,18 @@ struct SelfTestCommand: ParsableCommand {
   @Flag(help: "Take from standard input which parts are this process's.") var shared = false
 
   func run() throws {
-    // An orphan must not outlast what its parent would have waited.
-    alarm(UInt32(max(1, min(seconds, 1e6))) + 5)
-    Self.endWithParent()
+    Self.endWithParent(seconds: max(1, min(seconds, 1e6)) + 5)
     try Console.result(IsolatedSelfTest.text(of: verdict()))
   }
 
-  /// Ends the process when the one that wants the verdict is gone: what it runs may never end.
-  private static func endWithParent() {
+  /// Ends the process when the one that wants the verdict is gone: what it runs may never end. Nor
+  /// must it outlast what the other would have waited, where that was gone before this began; an
+  /// alarm would also count the time in which both are suspended.
+  private static func endWithParent(seconds: Double) {
     let parent = getppid()
     Thread.detachNewThread {
-      while getppid() == parent { usleep(100_000) }
+      var time = PolledTime()
+      while getppid() == parent, time.poll() < seconds { usleep(100_000) }
       _exit(1)
     }
   }

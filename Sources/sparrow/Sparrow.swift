@@ -38,6 +38,9 @@ struct Sparrow: ParsableCommand {
     LoggingSystem.bootstrap { _ in ConsoleLog() }
     // A limit on the size of files is an error of the call that meets it, as a full disk is.
     signal(SIGXFSZ, SIG_IGN)
+    // Where it is ignored, as whoever started this process may have it, the system does away with
+    // processes that have ended, and how they did is never known.
+    signal(SIGCHLD, SIG_DFL)
     StopSignals.unblock()
     FaultInjection.armFromEnvironment()
     do {

@@ -14,18 +14,37 @@ enum StopSignals {
   static func unblock() {
     var asking = sigset_t()
     sigemptyset(&asking)
-    for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&asking, number) }
+    for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { sigaddset(&asking, number) }
     pthread_sigmask(SIG_UNBLOCK, &asking, nil)
   }
 
+  /// What was done with those that are listened to before.
+  nonisolated(unsafe) private static var before: [Int32: sigaction] = [:]
+
+  /// A signal that is ignored, as a shell has SIGINT be for what it runs in the background, stays so.
   static func listen() {
     received = 0
-    for number in [SIGINT, SIGTERM] { Foundation.signal(number, handle) }
+    for number in [SIGINT, SIGTERM] {
+      var action = sigaction()
+      guard sigaction(number, nil, &action) == 0, !isIgnoring(action) else { continue }
+      before[number] = action
+      Foundation.signal(number, handle)
+    }
   }
 
-  /// From here on the signals end the process, as they do by default.
+  /// From here on the signals do what they did before `listen()`: by default they end the process.
   static func stopListening() {
-    for number in [SIGINT, SIGTERM] { Foundation.signal(number, SIG_DFL) }
+    for (number, var action) in before { sigaction(number, &action, nil) }
+    before = [:]
+  }
+
+  /// `SIG_IGN` is the number 1.
+  private static func isIgnoring(_ action: sigaction) -> Bool {
+    #if canImport(Darwin)
+      unsafeBitCast(action.__sigaction_u.__sa_handler, to: Int.self) == 1
+    #else
+      unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+    #endif
   }
 
   static func name(_ signal: Int32) -> String { signal == SIGINT ? "SIGINT" : "SIGTERM" }

@@ -49,7 +49,7 @@ struct TrainJob: BackendTask {
       throw ExitCode(128 + interruption.signal)
     } catch let error as OpenCLError {
       Console.clearLine()
-      // The device's memory is as it was between two steps, if no command before has failed.
+      // Where it is not known to be whole, the last checkpoint stays.
       if let state = trainer.stateAfterFailure() {
         try? keeper.save(state)
         try? keeper.finish()

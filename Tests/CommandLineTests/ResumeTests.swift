@@ -2,28 +2,15 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Commands around the tool, for `Tool.run(through:)`: they wait for the run's checkpoint, then do
-/// something to the process.
-private enum Wrapper {
-  /// - Parameter commands: shell commands, in which `$p` is the process.
-  static func afterCheckpoint(
-    of run: String, named name: String = "checkpoint", _ commands: String
-  ) -> [String] {
-    // Seconds of processor time, so that nothing outlives a test that fails.
-    let script = """
-      ulimit -t 100
-      "$@" & p=$!
-      while kill -0 $p 2>/dev/null && [ ! -e "\(run)/\(name).safetensors" ]; do
-        sleep 0.005
-      done
-      \(commands)
-      wait $p
-      """
-    return ["/bin/sh", "-c", script, "sh"]
-  }
+extension Wrapper {
 
   static func signal(_ name: String, to run: String, after seconds: Double = 0) -> [String] {
     afterCheckpoint(of: run, "sleep \(seconds); kill -\(name) $p")
+  }
+
+  /// The tool is started with signals that it ignores.
+  static func ignoring(_ names: String) -> [String] {
+    ["/bin/sh", "-c", "trap '' \(names); exec \"$@\"", "sh"]
   }
 
   /// Files of at most so many blocks of 512 bytes.
@@ -57,8 +44,11 @@ private func expectSameEnd(
     ] + more
   }
 
-  private func resume(_ run: String, _ more: String...) async throws -> Tool.Outcome {
-    try await Tool.run(["train", "--resume", run, "--device", "reference"] + more)
+  private func resume(
+    _ run: String, _ more: String..., through wrapper: [String] = []
+  ) async throws -> Tool.Outcome {
+    try await Tool.run(
+      ["train", "--resume", run, "--device", "reference"] + more, through: wrapper)
   }
 
   /// Killed at moments of the kernel's choosing, again and again, and gone on with.
@@ -114,19 +104,35 @@ private func expectSameEnd(
     try expectSameEnd(run, as: whole)
   }
 
-  /// Signals come faster than steps of 300 images of a wide network end.
+  /// A shell has what it runs in the background ignore SIGINT, so that it is not meant.
+  @Test func whatIsIgnoredStaysIgnored() async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    let first = try await Tool.run(arguments(whole, epochs: 40))
+    try #require(first.status == 0, "\(first.errors)")
+    let outcome = try await Tool.run(
+      arguments(run, epochs: 40),
+      through: Wrapper.ignoring("INT TERM")
+        + Wrapper.afterCheckpoint(
+          of: run, "for n in 1 2 3; do kill -INT $p; kill -TERM $p; sleep 0.02; done"))
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    try expectSameEnd(run, as: whole)
+  }
+
+  /// Both signals come while the process is suspended, so that it meets them before it can do a step
+  /// or save.
   @Test func aSecondSignalStopsAtOnce() async throws {
     let folder = try TemporaryFolder()
     let run = folder.file("run")
     let outcome = try await Tool.run(
-      [
-        "train", "--data", "glyphs:300", "--epochs", "1000", "--batch", "300", "--layers",
-        "784-3000-64-3000-784", "--output", run, "--checkpoint-every", "1e", "--device",
-        "reference",
-      ],
+      arguments(run, epochs: 100_000),
       through: Wrapper.afterCheckpoint(
-        of: run, "sleep 0.3; kill -INT $p; sleep 0.05; kill -INT $p; sleep 0.01"))
-    #expect(outcome.status == 130)
+        of: run, "kill -STOP $p; sleep 0.2; kill -INT $p; kill -TERM $p; kill -CONT $p"))
+    #expect([130, 143].contains(outcome.status), "\(outcome.errors)")
+    #expect(!outcome.errors.contains("Stopped by"), "\(outcome.errors)")
+    // The first alone has the run saved, and said so.
+    let first = try await resume(run, through: Wrapper.signal("INT", to: run, after: 0.2))
+    #expect(first.status == 130 && first.errors.contains("Stopped by SIGINT"), "\(first.errors)")
   }
 
   @Test func aFinishedRunSaysSo() async throws {

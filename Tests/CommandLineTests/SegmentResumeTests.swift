@@ -53,15 +53,7 @@ import Testing
     let run = folder.file("run")
     let resume = ["segment", verb, "--resume", run, "--device", "reference"]
     func wrapper(_ signal: String, _ seconds: Double) -> [String] {
-      let script = """
-        ulimit -t 100
-        "$@" & p=$!
-        while kill -0 $p 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do
-          sleep 0.005
-        done
-        sleep \(seconds); kill -\(signal) $p; wait $p
-        """
-      return ["/bin/sh", "-c", script, "sh"]
+      Wrapper.afterCheckpoint(of: run, "sleep \(seconds); kill -\(signal) $p")
     }
     let killed = try await Tool.run(
       arguments(verb, folder, "run", learnsUnlabelled: learnsUnlabelled),

@@ -75,6 +75,48 @@ import Testing
     #expect(devices.output.contains("first use  passed, "))
   }
 
+  /// A tool whose linker has noted another build is another build.
+  @Test func anotherBuildTestsAnew() async throws {
+    let caches = try Caches()
+    let environment = try caches.environment()
+    let first = try await evaluate(environment)
+    try #require(first.status == 0, "\(first.errors)")
+    guard first.isOnDevice else { return }
+    let copy = caches.folder.file("sparrow-copy")
+    func run() async throws -> Tool.Outcome {
+      try await Tool.run(
+        ["evaluate", "--model", Scratch.model, "--data", "glyphs:300"], environment: environment,
+        through: ["/bin/sh", "-c", "shift; exec '\(copy)' \"$@\"", "sh"])
+    }
+    try FileManager.default.copyItem(atPath: Tool.path, toPath: copy)
+    // The same build elsewhere is the same.
+    #expect(!(try await run()).errors.contains("Self-test of "))
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: copy))
+    let bytes = try #require(try file.readToEnd())
+    // A note of 20 bytes, of type 3; without one the contents count.
+    let note = Data([4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0] + Array("GNU\0".utf8))
+    let place = bytes.range(of: note)?.upperBound
+    try file.seek(toOffset: UInt64(place ?? bytes.count))
+    try file.write(contentsOf: [place.map { bytes[$0] ^ 1 } ?? 0])
+    try file.close()
+    let other = try await run()
+    #expect(other.status == 0 && other.errors.contains("Self-test of "), "\(other.errors)")
+    #expect(!(try await run()).errors.contains("Self-test of "))
+  }
+
+  /// Whoever starts the tool may have it ignore that its processes end; not every `sh` can.
+  @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/bin/bash")))
+  func endsOfProcessesAreSeen() async throws {
+    let caches = try Caches()
+    let outcome = try await Tool.run(
+      ["evaluate", "--model", Scratch.model, "--data", "glyphs:300"],
+      environment: caches.environment(limit: 60),
+      through: ["/bin/bash", "-c", "trap '' CHLD; exec \"$@\"", "bash"])
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    guard outcome.isOnDevice else { return }
+    #expect(caches.record?.contains("passed") == true)
+  }
+
   @Test func aDeviceThatMiscomputesIsRefused() async throws {
     guard try await isOnPoCL() else { return }
     let caches = try Caches()

@@ -117,6 +117,32 @@ enum Tool {
   }
 }
 
+/// Commands around the tool, for `Tool.run(through:)`: they wait for the run's checkpoint, then do
+/// something to the process.
+enum Wrapper {
+  /// - Parameter commands: shell commands, in which `$p` is the process.
+  static func afterCheckpoint(
+    of run: String, named name: String = "checkpoint", _ commands: String
+  ) -> [String] {
+    // Those who wait are in the background, and not the tool, which would ignore SIGINT there.
+    let script = """
+      p=$$
+      {
+        while kill -0 $p 2>/dev/null && [ ! -e "\(run)/\(name).safetensors" ]; do
+          sleep 0.005
+        done
+        \(commands)
+      } &
+      exec "$@"
+      """
+    // Seconds of processor time, so that nothing outlives a test that fails; and a shell's word for
+    // the end by a signal.
+    return [
+      "/bin/sh", "-c", "ulimit -t 100; \"$@\"; exit $?", "sh", "/bin/sh", "-c", script, "sh",
+    ]
+  }
+}
+
 /// Kills a process that runs too long.
 private final class Watch: @unchecked Sendable {
   private let lock = NSLock()

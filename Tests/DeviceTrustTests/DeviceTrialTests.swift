@@ -171,7 +171,84 @@ import Testing
   }
 }
 
-@Suite struct IsolatedSelfTestTests {
+/// What lies in a folder at the moment in which a signal has its way.
+private enum Remains {
+  // Written by the handler alone, read when no signal comes any more.
+  nonisolated(unsafe) static var store: SelfTestStore?
+  nonisolated(unsafe) static var identity: SelfTestIdentity?
+  nonisolated(unsafe) static var signals = 0
+  nonisolated(unsafe) static var halves: [String] = []
+
+  static func note() {
+    guard let store, let identity else { return }
+    signals += 1
+    if let record = store.record(for: identity), record.verdict == nil { halves.append("entry") }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: store.folder)) ?? []
+    halves += names.filter { $0.hasSuffix(".tmp") }
+  }
+}
+
+/// The process ends between any two instructions; here it goes on, and what it would have left is
+/// looked at.
+@Suite(.usesDevice) struct InterruptionTests {
+  private let passed = SelfTestVerdict.passed(cases: 1, seconds: 0)
+
+  /// A signal comes at any moment around a self-test that is over at once: what is there then is
+  /// nothing, or an entry with its verdict.
+  @Test(arguments: Interruption.signals)
+  func nothingHalfIsLeft(number: Int32) throws {
+    guard let device = try TestDevice.find() else { return }
+    let folder = try TemporaryFolder()
+    let store = SelfTestStore(folder: folder.path)
+    let trial = DeviceTrial(store: store, patience: 1)
+    let identity = SelfTestIdentity(device.properties)
+    (Remains.store, Remains.identity, Remains.signals, Remains.halves) = (store, identity, 0, [])
+    let before = signal(number) { _ in Remains.note() }
+    defer { signal(number, before) }
+    let rounds = 150
+    for round in 0..<rounds {
+      let over = DispatchSemaphore(value: 0)
+      let verdict = trial.verdict(on: device, identity, anew: true) { _, _ in
+        // On a thread of its own, so that the handler may allocate.
+        Thread.detachNewThread {
+          usleep(UInt32(round * 20))
+          raise(number)
+          over.signal()
+        }
+        return passed
+      }
+      over.wait()
+      #expect(verdict == passed)
+    }
+    #expect(Remains.signals == rounds)
+    #expect(Remains.halves == [])
+    #expect(folder.names.filter { $0.hasSuffix(".json") }.count <= 1)
+  }
+
+  /// One that comes while the file is written waits, and what is to be kept is kept.
+  @Test func aFileThatIsWrittenIsWhole() throws {
+    let folder = try TemporaryFolder()
+    for keeps in [false, true] {
+      let path = try folder.write("half", to: "file")
+      Remains.store = nil
+      Remains.signals = 0
+      let before = signal(SIGHUP) { _ in Remains.signals += 1 }
+      defer { signal(SIGHUP, before) }
+      Interruption.removing(path) { writer in
+        let isDone = writer.write(keeping: keeps) {
+          raise(SIGHUP)
+          #expect(Remains.signals == 0)
+          return FileManager.default.fileExists(atPath: path)
+        }
+        #expect(isDone && Remains.signals == 1)
+        #expect(FileManager.default.fileExists(atPath: path) == keeps)
+      }
+    }
+  }
+}
+
+// One at a time with the tests above: an interruption ends all processes of self-tests.
+@Suite(.usesDevice) struct IsolatedSelfTestTests {
   private func verdict(_ script: String, seconds: Double = 600) -> SelfTestVerdict? {
     IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", script], seconds: seconds)
   }
@@ -274,6 +351,52 @@ import Testing
     #expect(verdict("kill -ABRT $$") == .crashed(signal: SIGABRT))
     #expect(verdict("exec sleep 600", seconds: 0.2) == .hung(seconds: 0.2))
     #expect(IsolatedSelfTest.verdict(of: "/nonexistent", [], seconds: 1) == nil)
+  }
+
+  /// As after a laptop's lid was closed for an hour, or the process suspended: that time is none of
+  /// the self-test's.
+  @Test func timeInWhichNobodyRunsDoesNotCount() throws {
+    let passed = try IsolatedSelfTest.text(of: .passed(cases: 2, seconds: 0.5))
+    let start = ContinuousClock.now
+    func run(_ script: String, seconds: Double) -> SelfTestVerdict? {
+      var rounds = 0
+      return IsolatedSelfTest.verdict(of: "/bin/sh", ["-c", script], seconds: seconds) {
+        rounds += 1
+        return .now + (rounds < 5 ? .zero : .seconds(3600))
+      }
+    }
+    #expect(
+      run("sleep 0.5; echo '\(passed)'", seconds: 300) == .passed(cases: 2, seconds: 0.5))
+    #expect(run("exec sleep 600", seconds: 1.5) == .hung(seconds: 1.5))
+    #expect(ContinuousClock.now - start > .seconds(0.9))
+  }
+
+  /// Another who waits for the process takes its status away, more often than not: it has ended all
+  /// the same.
+  @Test func aProcessWhoseStatusIsTakenAwayHasEnded() throws {
+    let folder = try TemporaryFolder()
+    let passed = try IsolatedSelfTest.text(of: .passed(cases: 1, seconds: 0.5))
+    let script = """
+      echo $$ > '\(folder.path)/new' && mv '\(folder.path)/new' '\(folder.path)/process'
+      while [ ! -e '\(folder.path)/awaited' ]; do sleep 0.01; done
+      sleep 0.05; echo '\(passed)'
+      """
+    Thread.detachNewThread {
+      var process: pid_t?
+      while process == nil, FileManager.default.fileExists(atPath: folder.path) {
+        usleep(1000)
+        let text = try? String(contentsOfFile: folder.path + "/process", encoding: .utf8)
+        process = text.flatMap { pid_t($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+      }
+      guard let process else { return }
+      _ = FileManager.default.createFile(atPath: folder.path + "/awaited", contents: nil)
+      waitpid(process, nil, 0)
+    }
+    switch verdict(script, seconds: 20) {
+    case .passed: break
+    case .failed(let error): #expect(error.contains("does not say how"))
+    case let other: Issue.record("\(String(describing: other))")
+    }
   }
 
   @Test(arguments: ["exit 3", "echo nonsense", "echo '{}'; exit 1"])

@@ -374,6 +374,12 @@ import Verification
     other = device
     other.platformVersion = "OpenCL 3.0"
     others.append(SelfTestIdentity(other))
+    for unit in ["uuid 01", "uuid 02"] {
+      other = device
+      other.unit = unit
+      others.append(SelfTestIdentity(other))
+    }
+    others.append(SelfTestIdentity(device, build: "another"))
     others.append(
       SelfTestIdentity(device, sources: KernelSources.standard.replacing(.peak, with: "")))
     others.append(SelfTestIdentity(device, cases: Array(OperationCases.start.dropLast())))
@@ -384,5 +390,18 @@ import Verification
     other.platformIndex = 3
     other.globalMemory = 7 << 30
     #expect(SelfTestIdentity(other) == identity)
+  }
+
+  @Test func theBuildIsKnown() throws {
+    #expect(BuildIdentity.current.count >= 16)
+    let whole = try #require(BuildIdentity.contents(of: BuildIdentity.executable))
+    #expect(whole.count == 64)
+    #expect(BuildIdentity.current == BuildIdentity.linkerNote() ?? whole)
+    let folder = try TemporaryFolder()
+    let empty = try folder.write("", to: "empty")
+    #expect(
+      BuildIdentity.contents(of: empty)
+        == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    #expect(BuildIdentity.contents(of: folder.file("absent")) == nil)
   }
 }
