@@ -148,6 +148,10 @@ struct Train: ParsableCommand {
         "--epochs \(epochs): the run has done \(run.progress(of: configuration))")
     }
     configuration.epochs = epochs
+    // What could not be read again must not be written over what can.
+    if let problem = configuration.problem {
+      throw ValidationError("--epochs \(epochs): \(problem)")
+    }
   }
 
   /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.

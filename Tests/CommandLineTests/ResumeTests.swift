@@ -162,6 +162,25 @@ private func expectSameEnd(
       try await resume(other, "--epochs", "5"), status: 64, "--epochs 5", "depends on its 2 epochs")
   }
 
+  /// A run that is stopped within its warm-up is not made shorter than that, and stays as it is.
+  @Test func aRunIsNotMadeShorterThanItsWarmUp() async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    let first = try await Tool.run(arguments(whole, epochs: 40, ["--warmup", "30"]))
+    try #require(first.status == 0, "\(first.errors)")
+    let stopped = try await Tool.run(
+      arguments(run, epochs: 40, ["--warmup", "30"]), through: Wrapper.signal("INT", to: run))
+    try #require(stopped.status == 130, "\(stopped.errors)")
+    let before = try fingerprint(of: run + "/checkpoint.safetensors")
+    expectFailure(
+      try await resume(run, "--epochs", "29"), status: 64,
+      "--epochs 29: the warm-up of 30.0 epochs is longer than the run of 29")
+    #expect(try fingerprint(of: run + "/checkpoint.safetensors") == before)
+    let last = try await resume(run)
+    #expect(last.status == 0, "\(last.errors)")
+    try expectSameEnd(run, as: whole)
+  }
+
   @Test func badResumes() async throws {
     let folder = try TemporaryFolder()
     expectFailure(
