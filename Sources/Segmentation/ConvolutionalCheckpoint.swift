@@ -128,8 +128,15 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
     if let problem = settings.training.problem ?? settings.problem {
       throw FileError(path: path, reason: "the run's settings: \(problem)")
     }
-    guard description.stepCount >= 0, description.seconds >= 0 else {
-      throw FileError(path: path, reason: "a step count of \(description.stepCount)")
+    guard (0...1 << 53).contains(description.stepCount),
+      (0...description.stepCount).contains(description.log.count)
+    else {
+      throw FileError(
+        path: path,
+        reason: "a step count of \(description.stepCount), \(description.log.count) not yet logged")
+    }
+    guard description.seconds >= 0, description.seconds.isFinite else {
+      throw FileError(path: path, reason: "a time of \(description.seconds) s")
     }
     state = ConvolutionalState(
       training: try TrainingState(

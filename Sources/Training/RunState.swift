@@ -117,6 +117,13 @@ package struct Checkpoint: Sendable {
       throw FileError(
         path: path, reason: "the run's configuration: batch or epochs are not above 0")
     }
+    guard description.seconds >= 0, description.seconds.isFinite, description.secondsIntoEpoch >= 0,
+      description.secondsIntoEpoch.isFinite
+    else {
+      throw FileError(
+        path: path,
+        reason: "a time of \(description.seconds) s, \(description.secondsIntoEpoch) s of an epoch")
+    }
     guard let history = file["history"], case .f64(let rows) = history.elements,
       history.shape == [description.model.epochsDone, EpochMetrics.columns],
       description.stepsIntoEpoch >= 0

@@ -1,6 +1,7 @@
 import Foundation
 import TestSupport
 import Testing
+import Training
 
 /// Commands around the tool, for `Tool.run(through:)`: they wait for the run's checkpoint, then do
 /// something to the process.
@@ -242,6 +243,21 @@ private func expectSameEnd(
           + "is taken"
       }, "\(last.errors)")
     try expectSameEnd(run, as: whole)
+  }
+
+  /// A file that is whole, and says what no run can have written.
+  @Test func aCheckpointOfAnImpossibleTimeIsRefused() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let first = try await Tool.run(arguments(run, epochs: 2))
+    try #require(first.status == 0, "\(first.errors)")
+    unlink(run + "/model.safetensors")
+    let path = run + "/checkpoint.safetensors"
+    let good = try Checkpoint(path: path)
+    var state = good.run
+    state.seconds = -1e19
+    try Checkpoint(description: good.description, run: state).contents().write(to: path)
+    expectFailure(try await resume(run), "\(path): a time of -1e+19 s")
   }
 
   /// The lock dies with the process that holds it.
