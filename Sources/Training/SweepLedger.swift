@@ -9,16 +9,21 @@ package struct SweepLedger: Codable, Sendable {
   package let values: [Double]
   /// The name of the images.
   package let data: String
+  /// Of the images: `Dataset.contentSHA256`; nil in ledgers of before it was kept.
+  package var content: String?
   /// The same for all models.
   package var epochsDone = 0
   /// The figures of each epoch done, for each model.
   package var histories: [[EpochMetrics]]
 
   /// A sweep that has not begun.
-  package init(configurations: [TrainingConfiguration], values: [Double], data: String) {
+  package init(
+    configurations: [TrainingConfiguration], values: [Double], data: String, content: String
+  ) {
     self.configurations = configurations
     self.values = values
     self.data = data
+    self.content = content
     histories = configurations.map { _ in [] }
   }
 

@@ -85,7 +85,10 @@ struct SweepCommand: ParsableCommand {
         for: network, targetL0: target, defaultEpochs: network.isDictionary ? 10 : 50)
     }
     let folder = SweepFolder(path: output)
-    let ledger = try folder.open(configurations, values: values, data: dataset.name)
+    let ledger = try folder.open(
+      SweepLedger(
+        configurations: configurations, values: values, data: dataset.name,
+        content: dataset.contentSHA256), source: data.text)
     let lock = try RunLock(folder: folder.path)
     defer { withExtendedLifetime(lock) {} }
     let rows = try device.run(
@@ -199,26 +202,35 @@ struct SweepFolder {
 
   /// Starts a sweep in the folder, or finds where the one in it stands.
   ///
-  /// - Throws: `FileError` where the folder holds something else.
-  func open(
-    _ configurations: [TrainingConfiguration], values: [Double], data: String
-  ) throws -> SweepLedger {
-    let fresh = SweepLedger(configurations: configurations, values: values, data: data)
+  /// - Parameters:
+  ///   - fresh: the sweep that is asked for, not begun.
+  ///   - source: what `--data` names.
+  /// - Throws: `FileError` where the folder holds something else; `Problem` where the images are
+  ///   not those of the sweep in it.
+  func open(_ fresh: SweepLedger, source: String) throws -> SweepLedger {
     guard FileManager.default.fileExists(atPath: path) else {
       try Folder.requireWritable(above: path)
       try Folder.make(path)
-      for index in configurations.indices { try run(fresh, index).create() }
+      for index in fresh.configurations.indices { try run(fresh, index).create() }
       try fresh.write(to: ledgerPath)
       return fresh
     }
     guard FileManager.default.fileExists(atPath: ledgerPath) else {
       throw FileError(path: path, reason: "exists and holds no sweep; choose another --output")
     }
-    let found = try SweepLedger(path: ledgerPath)
-    guard found.configurations == configurations, found.values == values, found.data == data else {
+    var found = try SweepLedger(path: ledgerPath)
+    guard found.configurations == fresh.configurations, found.values == fresh.values,
+      found.data == fresh.data
+    else {
       throw FileError(
         path: path, reason: "holds another sweep: other values, options or data than these")
     }
+    guard found.content ?? fresh.content == fresh.content else {
+      throw Problem(
+        "\(source): not the images that the sweep in \(path) was trained on: their content differs")
+    }
+    // A ledger of before the sum was kept gets that of the images it goes on with.
+    found.content = fresh.content
     return found
   }
 

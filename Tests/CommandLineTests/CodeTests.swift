@@ -96,4 +96,28 @@ import Testing
         try await Tool.run(command), "s/sweep.json: cannot be read as what a sweep has done")
     }
   }
+
+  /// Images of the user's own have the same name whatever they show.
+  @Test func aSweepGoesOnWithItsOwnImagesAlone() async throws {
+    let folder = try TemporaryFolder()
+    let images = try folder.write(idx([40, 6, 5]), to: "images")
+    func sweep() async throws -> Tool.Outcome {
+      try await Tool.onReference(
+        "sweep", "--data", "idx:\(images)", "--latents", "20", "--code", "topk", "--values", "2,4",
+        "--epochs", "2", "--batch", "8", "--output", folder.file("s"))
+    }
+    let first = try await sweep()
+    try #require(first.status == 0, "\(first.errors)")
+    _ = try folder.write(Array(idx([40, 6, 5]).dropLast()) + [1], to: "images")
+    expectFailure(
+      try await sweep(),
+      "idx:\(images): not the images that the sweep in \(folder.file("s")) was trained on")
+    _ = try folder.write(idx([40, 6, 5]), to: "images")
+    #expect(try await sweep().output == first.output)
+    // A ledger of before there was the sum.
+    let ledger = try text(of: folder.file("s/sweep.json"))
+    let sum = try #require(ledger.firstMatch(of: /"content":"[0-9a-f]{64}",/))
+    _ = try folder.write(ledger.replacing(sum.0, with: ""), to: "s/sweep.json")
+    #expect(try await sweep().output == first.output)
+  }
 }
