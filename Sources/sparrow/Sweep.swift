@@ -91,7 +91,7 @@ struct SweepCommand: ParsableCommand {
         content: dataset.contentSHA256), source: data.text)
     let lock = try RunLock(folder: folder.path)
     defer { withExtendedLifetime(lock) {} }
-    let rows = try device.run(
+    let (rows, files) = try device.run(
       Job(dataset: dataset, folder: folder, ledger: ledger, code: code.rawValue))
     if json.isOn { return try Console.result(json: Output(code: code.rawValue, results: rows)) }
     try Console.result(
@@ -103,7 +103,7 @@ struct SweepCommand: ParsableCommand {
             significant($0.mse.value), "\($0.dead)", "\($0.latents)",
           ]
         }))
-    try Console.result("Written: \(output), sweep.csv, sweep.png")
+    try Console.result("Written: \(([output] + files).joined(separator: ", "))")
   }
 
   private struct Output: Encodable {
@@ -117,7 +117,19 @@ struct SweepCommand: ParsableCommand {
     let ledger: SweepLedger
     let code: String
 
-    func run<B: Backend>(on backend: B) throws -> [SweepRow] {
+    func run<B: Backend>(on backend: B) throws -> (rows: [SweepRow], files: [String]) {
+      do {
+        return try train(on: backend)
+      } catch let divergence as SweepDivergence {
+        Console.clearLine()
+        throw Problem(
+          "\(code) \(significant(ledger.values[divergence.model])): training diverged, the loss or a "
+            + "weight is not finite in epoch \(divergence.epoch); no model is written (try a smaller "
+            + "--learning-rate)")
+      }
+    }
+
+    private func train<B: Backend>(on backend: B) throws -> (rows: [SweepRow], files: [String]) {
       var ledger = ledger
       let sweep = try Sweep(
         ledger.configurations, images: dataset.train, normalisation: .unit, on: backend)
@@ -161,8 +173,7 @@ struct SweepCommand: ParsableCommand {
         let report = try sweep.evaluate(index, on: dataset.test, normalisation: .unit)
         rows.append(SweepRow(value: ledger.values[index], report))
       }
-      try folder.finish(ledger, rows: rows, code: code)
-      return rows
+      return (rows, try folder.finish(ledger, rows: rows, code: code))
     }
   }
 }
@@ -257,7 +268,9 @@ struct SweepFolder {
   }
 
   /// Writes the results; the last states stay, so that the same command can write them again.
-  func finish(_ ledger: SweepLedger, rows: [SweepRow], code: String) throws {
+  ///
+  /// - Returns: the names of the files; there is no picture where no model can be shown in one.
+  func finish(_ ledger: SweepLedger, rows: [SweepRow], code: String) throws -> [String] {
     let lines = rows.map {
       "\($0.value),\($0.l0.value),\($0.fvu.value),\($0.mse.value),\($0.dead),\($0.latents)\n"
     }
@@ -266,12 +279,13 @@ struct SweepFolder {
       to: path + "/sweep.csv")
     let shown = rows.filter { $0.l0.value > 0 && $0.fvu.value > 0 && $0.fvu.value.isFinite }
       .sorted { $0.l0.value < $1.l0.value }
-    guard !shown.isEmpty else { return }
+    guard !shown.isEmpty else { return ["sweep.csv"] }
     var plot = Plot(
       "Fraction of variance unexplained against L0", subtitle: ledger.data,
       x: PlotAxis("L0", scale: .logarithmic), y: PlotAxis("FVU", scale: .logarithmic))
     plot.add(code, x: shown.map(\.l0.value), y: shown.map(\.fvu.value))
     try ImageFile.writePNG(try plot.image(), to: path + "/sweep.png")
+    return ["sweep.csv", "sweep.png"]
   }
 
   private func removeStates(_ ledger: SweepLedger, epoch: Int) {

@@ -120,4 +120,31 @@ import Testing
     _ = try folder.write(ledger.replacing(sum.0, with: ""), to: "s/sweep.json")
     #expect(try await sweep().output == first.output)
   }
+
+  /// The one step's loss is finite, its update is not.
+  @Test func aSweepThatDivergesWritesNoModel() async throws {
+    let folder = try TemporaryFolder()
+    let outcome = try await Tool.onReference(
+      "sweep", "--data", "glyphs:64", "--latents", "20", "--code", "topk", "--values", "2,4",
+      "--epochs", "1", "--batch", "64", "--learning-rate", "1e38", "--output", folder.file("s"))
+    expectFailure(
+      outcome, "topk 2: training diverged", "not finite in epoch 1; no model is written")
+    #expect(outcome.output == "")
+    #expect(
+      !folder.names.contains { $0.hasSuffix(".safetensors") || $0.contains("sweep.csv") },
+      "\(folder.names)")
+  }
+
+  /// Of images that are all alike no share of variance can be told.
+  @Test func aSweepNamesThePictureWhereThereIsOne() async throws {
+    let folder = try TemporaryFolder()
+    let images = try folder.write(
+      Array(idx([40, 6, 5], elements: 0)) + [UInt8](repeating: 100, count: 1200), to: "images")
+    let outcome = try await Tool.onReference(
+      "sweep", "--data", "idx:\(images)", "--latents", "20", "--code", "topk", "--values", "2",
+      "--epochs", "1", "--batch", "8", "--output", folder.file("s"))
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    #expect(outcome.output.hasSuffix("\nWritten: \(folder.file("s")), sweep.csv\n"))
+    #expect(!folder.names.contains("s/sweep.png"))
+  }
 }
