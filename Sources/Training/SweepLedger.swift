@@ -48,10 +48,14 @@ package struct SweepLedger: Codable, Sendable {
       }
   }
 
+  /// Returns when the file is on the disk under its name.
+  ///
   /// - Throws: `FileError` where the file cannot be written.
   package func write(to path: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write([UInt8](try encoder.encode(self)), to: path)
+    let file = try AtomicFile(path: path)
+    try file.write([UInt8](try encoder.encode(self)))
+    try file.commit(syncsFolder: true)
   }
 }

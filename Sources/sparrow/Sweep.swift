@@ -85,12 +85,12 @@ struct SweepCommand: ParsableCommand {
         for: network, targetL0: target, defaultEpochs: network.isDictionary ? 10 : 50)
     }
     let folder = SweepFolder(path: output)
+    let lock = try folder.lock()
+    defer { withExtendedLifetime(lock) {} }
     let ledger = try folder.open(
       SweepLedger(
         configurations: configurations, values: values, data: dataset.name,
         content: dataset.contentSHA256), source: data.text)
-    let lock = try RunLock(folder: folder.path)
-    defer { withExtendedLifetime(lock) {} }
     let (rows, files) = try device.run(
       Job(dataset: dataset, folder: folder, ledger: ledger, code: code.rawValue))
     if json.isOn { return try Console.result(json: Output(code: code.rawValue, results: rows)) }
@@ -211,7 +211,60 @@ struct SweepFolder {
     "\(path)/state-\(epoch)-\(index).safetensors"
   }
 
-  /// Starts a sweep in the folder, or finds where the one in it stands.
+  /// The epoch of the state that a file's name tells; nil of other files.
+  private func epoch(ofState name: String) -> Int? {
+    name.wholeMatch(of: /state-([0-9]+)-[0-9]+\.safetensors/).flatMap { Int($0.1) }
+  }
+
+  private var names: [String]? { try? FileManager.default.contentsOfDirectory(atPath: path) }
+
+  /// Takes the folder for this process alone, and makes it where it does not exist.
+  ///
+  /// - Throws: `FileError` where the folder holds something else than a sweep, or where another
+  ///   process has it.
+  func lock() throws -> RunLock {
+    if !FileManager.default.fileExists(atPath: path) {
+      try Folder.requireWritable(above: path)
+      try Folder.make(path)
+    } else if !FileManager.default.fileExists(atPath: ledgerPath) {
+      try requireEmpty()
+    }
+    return try RunLock(folder: path)
+  }
+
+  /// Of anything but what a sweep makes before its ledger.
+  private func requireEmpty() throws {
+    let isEmpty = names?.allSatisfy { $0 == "run.lock" || isUnfinished($0) } ?? false
+    guard isEmpty else {
+      throw FileError(path: path, reason: "exists and holds no sweep; choose another --output")
+    }
+  }
+
+  /// Whether a file is one that `AtomicFile` has not finished.
+  private func isUnfinished(_ name: String) -> Bool {
+    name.hasSuffix(".tmp")
+      && [".state-", ".sweep.json.", ".sweep.csv.", ".sweep.png."].contains {
+        name.hasPrefix($0)
+      }
+  }
+
+  /// Removes what killed processes left: files that were not finished, and states that the ledger
+  /// does not tell of.
+  private func removeRemains(_ ledger: SweepLedger) {
+    for name in names ?? [] where isUnfinished(name) { unlink("\(path)/\(name)") }
+    removeOldStates(ledger)
+    for index in ledger.configurations.indices {
+      CheckpointStore(folder: run(ledger, index).path).removeUnfinished()
+    }
+  }
+
+  private func removeOldStates(_ ledger: SweepLedger) {
+    for name in names ?? [] {
+      if let epoch = epoch(ofState: name), epoch != ledger.epochsDone { unlink("\(path)/\(name)") }
+    }
+  }
+
+  /// Starts a sweep in the folder, which `lock` has taken, or finds where the one in it stands.
   ///
   /// - Parameters:
   ///   - fresh: the sweep that is asked for, not begun.
@@ -219,15 +272,10 @@ struct SweepFolder {
   /// - Throws: `FileError` where the folder holds something else; `Problem` where the images are
   ///   not those of the sweep in it.
   func open(_ fresh: SweepLedger, source: String) throws -> SweepLedger {
-    guard FileManager.default.fileExists(atPath: path) else {
-      try Folder.requireWritable(above: path)
-      try Folder.make(path)
-      for index in fresh.configurations.indices { try run(fresh, index).create() }
-      try fresh.write(to: ledgerPath)
-      return fresh
-    }
     guard FileManager.default.fileExists(atPath: ledgerPath) else {
-      throw FileError(path: path, reason: "exists and holds no sweep; choose another --output")
+      try requireEmpty()
+      try prepare(fresh)
+      return fresh
     }
     var found = try SweepLedger(path: ledgerPath)
     guard found.configurations == fresh.configurations, found.values == fresh.values,
@@ -242,7 +290,16 @@ struct SweepFolder {
     }
     // A ledger of before the sum was kept gets that of the images it goes on with.
     found.content = fresh.content
+    try prepare(found)
     return found
+  }
+
+  private func prepare(_ ledger: SweepLedger) throws {
+    // First: the folder is a sweep's whenever the process may end, and before states that it does
+    // not tell of go, the ledger is on the disk.
+    try ledger.write(to: ledgerPath)
+    for index in ledger.configurations.indices { try Folder.make(run(ledger, index).path) }
+    removeRemains(ledger)
   }
 
   func states(of ledger: SweepLedger) throws -> [TrainingState] {
@@ -264,7 +321,7 @@ struct SweepFolder {
     for (index, history) in ledger.histories.enumerated() {
       try run(ledger, index).write(history)
     }
-    removeStates(ledger, epoch: ledger.epochsDone - 1)
+    removeOldStates(ledger)
   }
 
   /// Writes the results; the last states stay, so that the same command can write them again.
@@ -288,11 +345,6 @@ struct SweepFolder {
     return ["sweep.csv", "sweep.png"]
   }
 
-  private func removeStates(_ ledger: SweepLedger, epoch: Int) {
-    for index in ledger.configurations.indices {
-      try? FileManager.default.removeItem(atPath: statePath(index, epoch: epoch))
-    }
-  }
 }
 
 /// For example `4,8,16`.
