@@ -141,7 +141,7 @@ let package = Package(
       ]),
     .testTarget(
       name: "CommandLineTests",
-      dependencies: ["sparrow", "Datasets", "Imaging", "TestSupport", "Training"]),
+      dependencies: ["sparrow", "Datasets", "Imaging", "Segmentation", "TestSupport", "Training"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -87,7 +87,7 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
     package var settings: Settings
     /// Of the images: `contentSHA256(of:)`.
     package var content: String
-    /// What the run was on last.
+    /// What the run was on last, with the version of its driver, which old checkpoints lack.
     package var device: String
     /// The version of Sparrow that wrote it.
     package var program: String

@@ -47,7 +47,7 @@ package struct CheckpointDescription: Codable, Sendable {
   package var source: String
   /// Of the images: `Dataset.contentSHA256`.
   package var content: String
-  /// What the run was on last.
+  /// What the run was on last, with the version of its driver, which old checkpoints lack.
   package var device: String
   /// The version of Sparrow that wrote it.
   package var program: String

@@ -16,7 +16,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
   let trust: TrustOptions
   let verb: String
   /// Where the run goes on; from its start when nil.
-  var resuming: ConvolutionalState?
+  var resuming: ConvolutionalCheckpoint<Settings>?
 
   /// Takes the folder and trains, saving as it is wished.
   ///
@@ -34,9 +34,14 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
       // Another process may have been there in between.
       try folder.refuseExisting()
     }
-    if let resuming { log.state = resuming.log }
+    let origin = RunOrigin(backend)
+    if let resuming {
+      log.state = resuming.state.log
+      let description = resuming.description
+      RunOrigin(device: description.device, program: description.program).noteChange(to: origin)
+    }
     let description = ConvolutionalCheckpoint<Settings>.Description(
-      settings: settings, content: content, device: backend.name, program: Sparrow.version)
+      settings: settings, content: content, device: origin.device, program: origin.program)
     let keeper = RunKeeper<ConvolutionalState>(
       store: session.store, interval: trust.interval, requestedStop: { StopSignals.signal },
       contents: { try ConvolutionalCheckpoint(description: description, state: $0).contents() })
@@ -49,7 +54,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
     defer { StopSignals.stopListening() }
     do {
       let verification = StepVerification(every: trust.verifyEvery, for: backend)
-      let model = try train(resuming, keeper, verification)
+      let model = try train(resuming?.state, keeper, verification)
       verification?.noteResult()
       return model
     } catch let interruption as RunInterrupted {
@@ -94,7 +99,7 @@ extension DeviceOptions {
       var next = job
       try next.keeping.returnToLastCheckpoint()
       error.noteGoingOn(
-        next.keeping.resuming.map { "after step \($0.training.stepCount)" } ?? "from the start")
+        next.keeping.resuming.map { "after step \($0.state.training.stepCount)" } ?? "from the start")
       try next.run(on: ReferenceBackend())
     } catch let error as OpenCLError
       where error.isShortageOfMemory || job.keeping.session.isOpen
@@ -107,7 +112,7 @@ extension DeviceOptions {
 extension SegmentKeeping {
   fileprivate mutating func returnToLastCheckpoint() throws {
     guard session.isOpen, !session.store.isEmpty else { return }
-    resuming = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:)).state
+    resuming = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:))
   }
 }
 

@@ -165,6 +165,7 @@ struct Train: ParsableCommand {
         let checkpoint = try store.newest(Checkpoint.init(path:))
         next.resuming = checkpoint.run
         next.description.device = checkpoint.description.device
+        next.description.program = checkpoint.description.program
       }
       error.noteGoingOn(
         next.resuming.map { "after \($0.progress(of: job.configuration))" } ?? "from the start")

@@ -84,19 +84,15 @@ struct TrainJob: BackendTask {
     } else {
       try folder.write(resuming?.history ?? [])
     }
+    let origin = RunOrigin(trainer.step.backend)
     if let resuming {
       try trainer.restore(resuming)
-      let before = description.device
-      if !before.isEmpty, before != trainer.step.backend.name {
-        Console.note(
-          "Note: the run was on \(before) and goes on on \(trainer.step.backend.name): its result "
-            + "is neither's to the bit")
-      }
+      RunOrigin(device: description.device, program: description.program).noteChange(to: origin)
     }
     Console.note(
       configuration.summary(parameters: trainer.step.network.arena.layout.parameterCount))
     var description = description
-    description.device = trainer.step.backend.name
+    (description.device, description.program) = (origin.device, origin.program)
     let saved = description
     return RunKeeper(
       store: session.store, interval: interval, requestedStop: { StopSignals.signal },
