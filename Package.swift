@@ -99,8 +99,9 @@ let package = Package(
         "OpenCLRuntime", "ReferenceBackend", "Segmentation", "Training",
       ],
       path: "Tests/FuzzTargets"),
-    // Folders and the device, for the tests below.
-    .testTarget(name: "TestSupport", dependencies: ["OpenCLRuntime"]),
+    // Folders, files and the device, for the tests below.
+    .testTarget(
+      name: "TestSupport", dependencies: ["CZlib", "Datasets", "Imaging", "OpenCLRuntime"]),
     .testTarget(
       name: "FuzzTests", dependencies: ["FuzzTargets", "RandomNumbers"],
       exclude: ["Corpus", "Dictionaries"]),

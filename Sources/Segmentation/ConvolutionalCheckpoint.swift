@@ -1,4 +1,5 @@
 import Crypto
+import Datasets
 import Imaging
 import Networks
 import Training
@@ -157,5 +158,5 @@ package func contentSHA256(of images: [LabelledImage]) -> String {
     image.image.samples.withUnsafeBytes { sum.update(bufferPointer: $0) }
     image.labels?.withUnsafeBytes { sum.update(bufferPointer: $0) }
   }
-  return sum.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  return sum.finalize().hexadecimal
 }

@@ -2,7 +2,6 @@ import ArgumentParser
 import Compute
 import Foundation
 import Imaging
-import OpenCLRuntime
 import ReferenceBackend
 import Segmentation
 import Training
@@ -85,34 +84,21 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
 }
 
 /// The training of a convolutional network on a backend.
-protocol SegmentJob: BackendTask where Result == Void {
+protocol SegmentJob: KeptTraining {
   associatedtype Settings: ConvolutionalSettings
   var keeping: SegmentKeeping<Settings> { get set }
 }
 
-extension DeviceOptions {
-  /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.
-  func train(_ job: some SegmentJob) throws {
-    do {
-      try run(job)
-    } catch let error as OpenCLError where job.keeping.trust.onDeviceFailure == .reference {
-      var next = job
-      try next.keeping.returnToLastCheckpoint()
-      error.noteGoingOn(
-        next.keeping.resuming.map { "after step \($0.state.training.stepCount)" } ?? "from the start")
-      try next.run(on: ReferenceBackend())
-    } catch let error as OpenCLError
-      where error.isShortageOfMemory || job.keeping.session.isOpen
-    {
-      throw error.problem(advice: job.keeping.advice)
-    }
+extension SegmentJob {
+  var session: RunSession { keeping.session }
+  var onDeviceFailure: OnDeviceFailure { keeping.trust.onDeviceFailure }
+  var startingPlace: String? {
+    keeping.resuming.map { "after step \($0.state.training.stepCount)" }
   }
-}
+  var advice: String { keeping.advice }
 
-extension SegmentKeeping {
-  fileprivate mutating func returnToLastCheckpoint() throws {
-    guard session.isOpen, !session.store.isEmpty else { return }
-    resuming = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:))
+  mutating func returnToLastCheckpoint() throws {
+    keeping.resuming = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:))
   }
 }
 

@@ -9,20 +9,31 @@ import ReferenceBackend
 import Training
 
 /// One run of training on a backend: from its start or from a checkpoint to the files it leaves.
-struct TrainJob: BackendTask {
+struct TrainJob: KeptTraining {
   var description: CheckpointDescription
   let dataset: Dataset
   let folder: RunFolder
   let session: RunSession
   let interval: CheckpointInterval?
   let verifyEvery: Int?
+  let onDeviceFailure: OnDeviceFailure
   /// Where the run goes on; from its start when nil.
   var resuming: RunState?
 
   var configuration: TrainingConfiguration { description.model.training }
   var operations: Set<String>? { configuration.operations }
 
-  /// How to go on, for the end of a message.
+  var startingPlace: String? {
+    resuming.map { "after \($0.progress(of: configuration))" }
+  }
+
+  mutating func returnToLastCheckpoint() throws {
+    let checkpoint = try session.store.newest(Checkpoint.init(path:))
+    resuming = checkpoint.run
+    description.device = checkpoint.description.device
+    description.program = checkpoint.description.program
+  }
+
   var advice: String {
     session.store.isEmpty
       ? "" : "; 'sparrow train --resume \(folder.path)' goes on from the last checkpoint"
