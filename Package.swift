@@ -101,8 +101,9 @@ let package = Package(
         "OpenCLRuntime", "ReferenceBackend", "Segmentation", "Training",
       ],
       path: "Tests/FuzzTargets"),
-    // Folders and the device, for the tests below.
-    .testTarget(name: "TestSupport", dependencies: ["OpenCLRuntime"]),
+    // Folders, files and the device, for the tests below.
+    .testTarget(
+      name: "TestSupport", dependencies: ["CZlib", "Datasets", "Imaging", "OpenCLRuntime"]),
     .testTarget(
       name: "FuzzTests", dependencies: ["FuzzTargets", "RandomNumbers"],
       exclude: ["Corpus", "Dictionaries"]),
@@ -143,7 +144,7 @@ let package = Package(
       ]),
     .testTarget(
       name: "CommandLineTests",
-      dependencies: ["sparrow", "Datasets", "Imaging", "TestSupport", "Training"]),
+      dependencies: ["sparrow", "Datasets", "Imaging", "Segmentation", "TestSupport", "Training"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -19,7 +19,7 @@ extension UnpackingReader {
       guard count > 0 else { break }
       sum.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<count]))
     }
-    return sum.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    return sum.finalize().hexadecimal
   }
 }
 
@@ -32,6 +32,13 @@ extension Dataset {
       sum.update(data: Array("\(set.count) \(set.width) \(set.height) \(set.channels)\n".utf8))
       set.pixels.withUnsafeBytes { sum.update(bufferPointer: $0) }
     }
-    return sum.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    return sum.finalize().hexadecimal
+  }
+}
+
+extension Sequence<UInt8> {
+  /// Two hexadecimal digits in lower case for each byte.
+  package var hexadecimal: String {
+    map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
 }

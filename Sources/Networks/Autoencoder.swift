@@ -39,8 +39,6 @@ package final class Autoencoder<B: Backend> {
   /// The thresholds of a JumpReLU `[latents]`, or the one of a BatchTopK `[1]`.
   package var threshold: B.Floats? { code.threshold }
 
-  package var thresholdSlot: ParameterSlot? { slot(Code.threshold) }
-
   /// The mean that is taken off the input, `[inputs]`.
   package var inputMean: B.Floats? { slot(AutoencoderConfiguration.inputMean).map(arena.value) }
 

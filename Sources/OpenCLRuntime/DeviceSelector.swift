@@ -54,16 +54,6 @@ package enum DeviceSelector: Sendable, Equatable {
     }
   }
 
-  /// The selector of the flag, else of `SPARROW_DEVICE`, else `.automatic`.
-  ///
-  /// To have the origin named in errors of the selection as well, use `DeviceRequest`.
-  /// - Throws: `DeviceSelectionError`, which names the variable when the bad value came from it.
-  package static func fromEnvironmentOr(
-    flag: String?, environment: [String: String] = ProcessInfo.processInfo.environment
-  ) throws -> DeviceSelector {
-    try DeviceRequest(flag: flag, environment: environment).selector
-  }
-
   /// Chooses among `devices`: a pure function of its arguments.
   ///
   /// Among several of a kind the one with the most compute units times clock wins, then the first.

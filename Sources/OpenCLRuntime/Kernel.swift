@@ -82,15 +82,9 @@ package final class Kernel {
     try set(index, byteCount: MemoryLayout<UInt64>.size, value: &value)
   }
 
-  /// Sets a `__local` pointer to `byteCount` bytes per work-group.
-  package func setLocal(_ index: Int, byteCount: Int) throws {
-    precondition(byteCount > 0, "local memory without a size")
-    try set(index, byteCount: byteCount, value: nil)
-  }
-
   /// Wraps `clSetKernelArg`. An index out of range does not reach the driver: Intel's CPU runtime
   /// crashes on some.
-  private func set(_ index: Int, byteCount: Int, value: UnsafeRawPointer?) throws {
+  private func set(_ index: Int, byteCount: Int, value: UnsafeRawPointer) throws {
     func detail() -> String { "kernel '\(name)', argument \(index) (it has \(argumentCount))" }
     guard retained.indices.contains(index) else {
       throw OpenCLError(

@@ -1,4 +1,5 @@
 import Crypto
+import Datasets
 import Imaging
 import Networks
 import Training
@@ -87,7 +88,7 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
     package var settings: Settings
     /// Of the images: `contentSHA256(of:)`.
     package var content: String
-    /// What the run was on last.
+    /// What the run was on last, with the version of its driver, which old checkpoints lack.
     package var device: String
     /// The version of Sparrow that wrote it.
     package var program: String
@@ -128,8 +129,15 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
     if let problem = settings.training.problem ?? settings.problem {
       throw FileError(path: path, reason: "the run's settings: \(problem)")
     }
-    guard description.stepCount >= 0, description.seconds >= 0 else {
-      throw FileError(path: path, reason: "a step count of \(description.stepCount)")
+    guard (0...1 << 53).contains(description.stepCount),
+      (0...description.stepCount).contains(description.log.count)
+    else {
+      throw FileError(
+        path: path,
+        reason: "a step count of \(description.stepCount), \(description.log.count) not yet logged")
+    }
+    guard description.seconds >= 0, description.seconds.isFinite else {
+      throw FileError(path: path, reason: "a time of \(description.seconds) s")
     }
     state = ConvolutionalState(
       training: try TrainingState(
@@ -150,5 +158,5 @@ package func contentSHA256(of images: [LabelledImage]) -> String {
     image.image.samples.withUnsafeBytes { sum.update(bufferPointer: $0) }
     image.labels?.withUnsafeBytes { sum.update(bufferPointer: $0) }
   }
-  return sum.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  return sum.finalize().hexadecimal
 }

@@ -100,17 +100,6 @@ extension SegmentationReport {
     return Self.csv(lines)
   }
 
-  /// The confusion matrix of all pixels: a line for each true class, a column for each predicted.
-  package func confusionCSV() -> String {
-    var lines = [["truth"] + classes]
-    for truth in classes.indices {
-      lines.append(
-        [classes[truth]]
-          + classes.indices.map { "\(overall.confusion[truth: truth, prediction: $0])" })
-    }
-    return Self.csv(lines)
-  }
-
   private static func csv(_ lines: [[String]]) -> String {
     lines.map { fields in
       fields.map { field in

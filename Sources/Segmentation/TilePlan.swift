@@ -106,14 +106,6 @@ package struct TilePlan: Equatable, Sendable {
   }
 
   package var tileCount: Int { bands.reduce(0) { $0 + $1.tiles.count } }
-
-  /// The most pixels that a tile's source has.
-  package var largestSource: Int {
-    bands.flatMap(\.tiles).map { $0.source.width * $0.source.height }.max() ?? 0
-  }
-
-  /// The most rows of the image that a band needs at once.
-  package var mostImageRows: Int { bands.map(\.imageRows.count).max() ?? 0 }
 }
 
 extension TilePlan {

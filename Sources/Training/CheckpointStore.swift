@@ -54,6 +54,27 @@ package final class CheckpointStore: @unchecked Sendable {
     try check()
   }
 
+  /// Refuses a folder that holds a run already, or cannot hold one.
+  ///
+  /// - Parameter results: the paths of the run's other files.
+  /// - Throws: `FileError` where one of them or a checkpoint is there, or where the path is no
+  ///   folder and cannot become one.
+  package func refuseExistingRun(_ results: [String]) throws {
+    let files = FileManager.default
+    var isFolder: ObjCBool = false
+    guard files.fileExists(atPath: folder, isDirectory: &isFolder) else {
+      return try Folder.requireWritable(above: folder)
+    }
+    guard isFolder.boolValue else {
+      throw FileError(path: folder, reason: "--output is a file, not a folder")
+    }
+    for file in results + [current, previous] where files.fileExists(atPath: file) {
+      throw FileError(
+        path: folder,
+        reason: "already holds a run; choose another --output, remove it, or --resume it")
+    }
+  }
+
   package func removePrevious() { unlink(previous) }
 
   /// What is written as a whole into a run's folder, by `AtomicFile`.

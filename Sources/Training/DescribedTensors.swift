@@ -1,4 +1,5 @@
 import Crypto
+import Datasets
 import Foundation
 
 /// Tensors that say what they are: the metadata's `sparrow.format` names the kind of file with a
@@ -51,6 +52,6 @@ extension Safetensors {
       }
       entry.elements.withBytes { hash.update(bufferPointer: $0) }
     }
-    return hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    return hash.finalize().hexadecimal
   }
 }

@@ -13,8 +13,6 @@ package struct LabelledCodes: Sendable {
   package init(latents: Int) { self.latents = latents }
 
   package var count: Int { labels.count }
-  /// Entries other than zero.
-  package var entryCount: Int { values.count }
 
   /// Adds one image's code.
   package mutating func add(_ code: some Collection<Float>, label: UInt8) {

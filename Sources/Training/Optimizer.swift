@@ -121,7 +121,7 @@ package final class Optimizer<B: Backend> {
   }
 
   /// What is remembered of a parameter's gradients, each of its shape: Adam's two moments or the
-  /// velocity. Parameters that start anew, as resampled latents do, want zeros there.
+  /// velocity.
   package func momentViews(of slot: ParameterSlot) -> [B.Floats] {
     moments.map { $0.view(at: slot.offset, shape: slot.shape) }
   }

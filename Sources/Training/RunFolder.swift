@@ -18,21 +18,7 @@ package struct RunFolder: Sendable {
   /// - Throws: `FileError` where the folder holds a run already, or the path is no folder and
   ///   cannot become one.
   package func refuseExistingRun() throws {
-    let files = FileManager.default
-    var isFolder: ObjCBool = false
-    guard files.fileExists(atPath: path, isDirectory: &isFolder) else {
-      return try Folder.requireWritable(above: path)
-    }
-    guard isFolder.boolValue else {
-      throw FileError(path: path, reason: "--output is a file, not a folder")
-    }
-    let store = CheckpointStore(folder: path)
-    for file in [model, metrics, picture, store.current, store.previous]
-    where files.fileExists(atPath: file) {
-      throw FileError(
-        path: path,
-        reason: "already holds a run; choose another --output, remove it, or --resume it")
-    }
+    try CheckpointStore(folder: path).refuseExistingRun([model, metrics, picture])
   }
 
   /// Makes the folder where it does not exist.

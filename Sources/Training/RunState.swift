@@ -47,7 +47,7 @@ package struct CheckpointDescription: Codable, Sendable {
   package var source: String
   /// Of the images: `Dataset.contentSHA256`.
   package var content: String
-  /// What the run was on last.
+  /// What the run was on last, with the version of its driver, which old checkpoints lack.
   package var device: String
   /// The version of Sparrow that wrote it.
   package var program: String
@@ -116,6 +116,13 @@ package struct Checkpoint: Sendable {
     guard training.batchSize > 0, training.epochs > 0 else {
       throw FileError(
         path: path, reason: "the run's configuration: batch or epochs are not above 0")
+    }
+    guard description.seconds >= 0, description.seconds.isFinite, description.secondsIntoEpoch >= 0,
+      description.secondsIntoEpoch.isFinite
+    else {
+      throw FileError(
+        path: path,
+        reason: "a time of \(description.seconds) s, \(description.secondsIntoEpoch) s of an epoch")
     }
     guard let history = file["history"], case .f64(let rows) = history.elements,
       history.shape == [description.model.epochsDone, EpochMetrics.columns],

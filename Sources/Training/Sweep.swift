@@ -63,7 +63,7 @@ package final class Sweep<B: Backend> {
   ///
   /// - Parameter progress: receives steps done and steps in all of this epoch.
   /// - Returns: the figures of each model.
-  /// - Throws: `TrainingError.diverged` where a loss is not finite.
+  /// - Throws: `SweepDivergence` where a loss or a parameter is not finite.
   package func runEpoch(_ progress: (Int, Int) throws -> Void) throws -> [EpochMetrics] {
     let start = ContinuousClock.now
     let epoch = epochsDone + 1
@@ -92,15 +92,15 @@ package final class Sweep<B: Backend> {
     }
     epochsDone = epoch
     let seconds = start.secondsSince()
-    return try members.map { try metrics(of: $0, epoch: epoch, seconds: seconds) }
+    return try members.indices.map { try metrics(of: $0, epoch: epoch, seconds: seconds) }
   }
 
-  private func metrics(of member: Member, epoch: Int, seconds: Double) throws -> EpochMetrics {
+  private func metrics(of index: Int, epoch: Int, seconds: Double) throws -> EpochMetrics {
+    let member = members[index]
     let errors = try backend.download(member.rowError).reduce(0.0) { $0 + Double($1) }
     let active = try backend.download(member.rowL0).reduce(0.0) { $0 + Double($1) }
-    guard errors.isFinite else {
-      throw TrainingError.diverged(epoch: epoch, step: stepsPerEpoch, keptEpoch: epoch - 1)
-    }
+    guard errors.isFinite else { throw SweepDivergence(model: index, epoch: epoch) }
+    _ = try parameters(of: index)
     return try member.step.metrics(
       epoch: epoch, squaredError: errors, active: active, images: images.count, seconds: seconds)
   }
@@ -118,7 +118,16 @@ package final class Sweep<B: Backend> {
   }
 
   /// Each model's parameters as they are to be kept.
-  package func parameters() throws -> [[Float]] { try members.map { try $0.step.parameters() } }
+  ///
+  /// - Throws: `SweepDivergence` where one is not finite.
+  package func parameters() throws -> [[Float]] { try members.indices.map(parameters(of:)) }
+
+  private func parameters(of index: Int) throws -> [Float] {
+    guard let parameters = try members[index].step.finiteParameters() else {
+      throw SweepDivergence(model: index, epoch: epochsDone)
+    }
+    return parameters
+  }
 
   /// The model's figures over a set, with the parameters that are kept.
   package func evaluate(
@@ -130,6 +139,13 @@ package final class Sweep<B: Backend> {
     return try Evaluator(network, batchSize: min(256, set.count)).evaluate(
       set, normalisation: normalisation)
   }
+}
+
+/// The loss or a parameter of one of a sweep's models became NaN or infinite.
+package struct SweepDivergence: Error {
+  /// The place of its configuration.
+  package let model: Int
+  package let epoch: Int
 }
 
 extension SplitMix64 {

@@ -9,16 +9,21 @@ package struct SweepLedger: Codable, Sendable {
   package let values: [Double]
   /// The name of the images.
   package let data: String
+  /// Of the images: `Dataset.contentSHA256`; nil in ledgers of before it was kept.
+  package var content: String?
   /// The same for all models.
   package var epochsDone = 0
   /// The figures of each epoch done, for each model.
   package var histories: [[EpochMetrics]]
 
   /// A sweep that has not begun.
-  package init(configurations: [TrainingConfiguration], values: [Double], data: String) {
+  package init(
+    configurations: [TrainingConfiguration], values: [Double], data: String, content: String
+  ) {
     self.configurations = configurations
     self.values = values
     self.data = data
+    self.content = content
     histories = configurations.map { _ in [] }
   }
 
@@ -43,10 +48,14 @@ package struct SweepLedger: Codable, Sendable {
       }
   }
 
+  /// Returns when the file is on the disk under its name.
+  ///
   /// - Throws: `FileError` where the file cannot be written.
   package func write(to path: String) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    try AtomicFile.write([UInt8](try encoder.encode(self)), to: path)
+    let file = try AtomicFile(path: path)
+    try file.write([UInt8](try encoder.encode(self)))
+    try file.commit(syncsFolder: true)
   }
 }

@@ -88,9 +88,7 @@ package final class Trainer<B: Backend> {
     while lastGoodEpoch < configuration.epochs {
       let epoch = lastGoodEpoch + 1
       let metrics = try runEpoch(epoch, keeper, report)
-      // The last step's loss is from before its update, which may have overflowed.
-      let parameters = try step.parameters()
-      guard parameters.allSatisfy(\.isFinite) else {
+      guard let parameters = try step.finiteParameters() else {
         throw TrainingError.diverged(epoch: epoch, step: stepsPerEpoch, keptEpoch: lastGoodEpoch)
       }
       history.append(metrics)

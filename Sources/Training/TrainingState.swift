@@ -128,10 +128,15 @@ extension TrainingState {
     let stepCount: Int
   }
 
+  /// Returns when the file is on the disk under its name.
+  ///
+  /// - Throws: `FileError` where the file cannot be written.
   package func write(to path: String, layout: ParameterLayout) throws {
-    try StateFile.contents(
-      format: Self.format, description: Description(stepCount: stepCount), entries: entries(layout)
-    ).write(to: path)
+    let contents = try StateFile.contents(
+      format: Self.format, description: Description(stepCount: stepCount), entries: entries(layout))
+    let file = try AtomicFile(path: path)
+    try contents.write(to: file)
+    try file.commit(syncsFolder: true)
   }
 
   /// - Throws: `FileError` where the file is damaged or something else.

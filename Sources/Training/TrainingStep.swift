@@ -288,6 +288,13 @@ package final class TrainingStep<B: Backend> {
   package func parameters() throws -> [Float] {
     try backend.download(optimizer.average ?? network.arena.values)
   }
+
+  /// Those, or nil where one of them is not finite. The last step's loss does not tell: it is from
+  /// before its update, which may have overflowed.
+  package func finiteParameters() throws -> [Float]? {
+    let values = try parameters()
+    return values.allSatisfy(\.isFinite) ? values : nil
+  }
 }
 
 extension TrainingStep {

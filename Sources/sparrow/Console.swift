@@ -108,9 +108,9 @@ func significant(_ value: Double, _ digits: Int = 4) -> String {
   String(format: "%.\(digits)g", value)
 }
 
-/// For example 0:07, 3:25 or 1:02:03.
+/// For example 0:07, 3:25 or 1:02:03; `?` for what is no time, or years.
 func duration(_ seconds: Double) -> String {
-  guard seconds.isFinite, seconds < 1e8 else { return "?" }
+  guard (0..<1e8).contains(seconds) else { return "?" }
   let whole = Int(seconds.rounded())
   let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60)
   return hours > 0

@@ -1,7 +1,36 @@
 import ArgumentParser
 import OpenCLRuntime
+import ReferenceBackend
 
 enum OnDeviceFailure: String, CaseIterable, ExpressibleByArgument { case stop, reference }
+
+/// A training whose run is kept in a folder, from whose last checkpoint it can go on.
+protocol KeptTraining: BackendTask where Result == Void {
+  var session: RunSession { get }
+  var onDeviceFailure: OnDeviceFailure { get }
+  /// Where it starts, such as `after step 3`; nil for the run's start.
+  var startingPlace: String? { get }
+  /// How to go on, for the end of a message.
+  var advice: String { get }
+  /// Lets it start from the last checkpoint that can be read, of which there is one.
+  mutating func returnToLastCheckpoint() throws
+}
+
+extension DeviceOptions {
+  /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.
+  func train(_ job: some KeptTraining) throws {
+    do {
+      try run(job)
+    } catch let error as OpenCLError where job.onDeviceFailure == .reference {
+      var next = job
+      if job.session.isOpen, !job.session.store.isEmpty { try next.returnToLastCheckpoint() }
+      error.noteGoingOn(next.startingPlace ?? "from the start")
+      try next.run(on: ReferenceBackend())
+    } catch let error as OpenCLError where error.isShortageOfMemory || job.session.isOpen {
+      throw error.problem(advice: job.advice)
+    }
+  }
+}
 
 extension OpenCLError {
   /// Says that the run goes on on the reference.

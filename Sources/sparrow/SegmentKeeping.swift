@@ -2,7 +2,6 @@ import ArgumentParser
 import Compute
 import Foundation
 import Imaging
-import OpenCLRuntime
 import ReferenceBackend
 import Segmentation
 import Training
@@ -16,7 +15,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
   let trust: TrustOptions
   let verb: String
   /// Where the run goes on; from its start when nil.
-  var resuming: ConvolutionalState?
+  var resuming: ConvolutionalCheckpoint<Settings>?
 
   /// Takes the folder and trains, saving as it is wished.
   ///
@@ -34,9 +33,14 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
       // Another process may have been there in between.
       try folder.refuseExisting()
     }
-    if let resuming { log.state = resuming.log }
+    let origin = RunOrigin(backend)
+    if let resuming {
+      log.state = resuming.state.log
+      let description = resuming.description
+      RunOrigin(device: description.device, program: description.program).noteChange(to: origin)
+    }
     let description = ConvolutionalCheckpoint<Settings>.Description(
-      settings: settings, content: content, device: backend.name, program: Sparrow.version)
+      settings: settings, content: content, device: origin.device, program: origin.program)
     let keeper = RunKeeper<ConvolutionalState>(
       store: session.store, interval: trust.interval, requestedStop: { StopSignals.signal },
       contents: { try ConvolutionalCheckpoint(description: description, state: $0).contents() })
@@ -49,7 +53,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
     defer { StopSignals.stopListening() }
     do {
       let verification = StepVerification(every: trust.verifyEvery, for: backend)
-      let model = try train(resuming, keeper, verification)
+      let model = try train(resuming?.state, keeper, verification)
       verification?.noteResult()
       return model
     } catch let interruption as RunInterrupted {
@@ -80,34 +84,21 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
 }
 
 /// The training of a convolutional network on a backend.
-protocol SegmentJob: BackendTask where Result == Void {
+protocol SegmentJob: KeptTraining {
   associatedtype Settings: ConvolutionalSettings
   var keeping: SegmentKeeping<Settings> { get set }
 }
 
-extension DeviceOptions {
-  /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.
-  func train(_ job: some SegmentJob) throws {
-    do {
-      try run(job)
-    } catch let error as OpenCLError where job.keeping.trust.onDeviceFailure == .reference {
-      var next = job
-      try next.keeping.returnToLastCheckpoint()
-      error.noteGoingOn(
-        next.keeping.resuming.map { "after step \($0.training.stepCount)" } ?? "from the start")
-      try next.run(on: ReferenceBackend())
-    } catch let error as OpenCLError
-      where error.isShortageOfMemory || job.keeping.session.isOpen
-    {
-      throw error.problem(advice: job.keeping.advice)
-    }
+extension SegmentJob {
+  var session: RunSession { keeping.session }
+  var onDeviceFailure: OnDeviceFailure { keeping.trust.onDeviceFailure }
+  var startingPlace: String? {
+    keeping.resuming.map { "after step \($0.state.training.stepCount)" }
   }
-}
+  var advice: String { keeping.advice }
 
-extension SegmentKeeping {
-  fileprivate mutating func returnToLastCheckpoint() throws {
-    guard session.isOpen, !session.store.isEmpty else { return }
-    resuming = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:)).state
+  mutating func returnToLastCheckpoint() throws {
+    keeping.resuming = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:))
   }
 }
 

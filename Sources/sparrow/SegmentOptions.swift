@@ -114,21 +114,7 @@ struct SegmentRun {
 
   /// - Throws: `FileError` where the folder holds a run already or cannot be made.
   func refuseExisting() throws {
-    let store = CheckpointStore(folder: path)
-    for file in [model, metrics, store.current, store.previous]
-    where FileManager.default.fileExists(atPath: file) {
-      throw FileError(
-        path: path,
-        reason: "already holds a run; choose another --output, remove it, or --resume it")
-    }
-    var isFolder: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
-      guard isFolder.boolValue else {
-        throw FileError(path: path, reason: "--output is a file, not a folder")
-      }
-    } else {
-      try Folder.requireWritable(above: path)
-    }
+    try CheckpointStore(folder: path).refuseExistingRun([model, metrics])
   }
 
   /// `metrics.csv`, whole.

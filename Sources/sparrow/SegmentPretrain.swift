@@ -137,7 +137,7 @@ struct SegmentPretrain: ParsableCommand {
       Job(
         keeping: SegmentKeeping(
           settings: settings, content: saved.description.content, folder: folder, session: session,
-          trust: trust, verb: "pretrain", resuming: saved.state),
+          trust: trust, verb: "pretrain", resuming: saved),
         images: normalised))
     try report(failures)
   }

@@ -136,7 +136,7 @@ struct SegmentTrain: ParsableCommand {
       Job(
         keeping: SegmentKeeping(
           settings: settings, content: saved.description.content, folder: folder, session: session,
-          trust: trust, verb: "train", resuming: saved.state), images: images,
+          trust: trust, verb: "train", resuming: saved), images: images,
         originals: content.images, unlabelled: others?.images ?? [], front: nil))
     try report(content.failures + (others?.failures ?? []))
   }

@@ -85,10 +85,13 @@ struct SweepCommand: ParsableCommand {
         for: network, targetL0: target, defaultEpochs: network.isDictionary ? 10 : 50)
     }
     let folder = SweepFolder(path: output)
-    let ledger = try folder.open(configurations, values: values, data: dataset.name)
-    let lock = try RunLock(folder: folder.path)
+    let lock = try folder.lock()
     defer { withExtendedLifetime(lock) {} }
-    let rows = try device.run(
+    let ledger = try folder.open(
+      SweepLedger(
+        configurations: configurations, values: values, data: dataset.name,
+        content: dataset.contentSHA256), source: data.text)
+    let (rows, files) = try device.run(
       Job(dataset: dataset, folder: folder, ledger: ledger, code: code.rawValue))
     if json.isOn { return try Console.result(json: Output(code: code.rawValue, results: rows)) }
     try Console.result(
@@ -100,7 +103,7 @@ struct SweepCommand: ParsableCommand {
             significant($0.mse.value), "\($0.dead)", "\($0.latents)",
           ]
         }))
-    try Console.result("Written: \(output), sweep.csv, sweep.png")
+    try Console.result("Written: \(([output] + files).joined(separator: ", "))")
   }
 
   private struct Output: Encodable {
@@ -114,7 +117,19 @@ struct SweepCommand: ParsableCommand {
     let ledger: SweepLedger
     let code: String
 
-    func run<B: Backend>(on backend: B) throws -> [SweepRow] {
+    func run<B: Backend>(on backend: B) throws -> (rows: [SweepRow], files: [String]) {
+      do {
+        return try train(on: backend)
+      } catch let divergence as SweepDivergence {
+        Console.clearLine()
+        throw Problem(
+          "\(code) \(significant(ledger.values[divergence.model])): training diverged, the loss or a "
+            + "weight is not finite in epoch \(divergence.epoch); no model is written (try a smaller "
+            + "--learning-rate)")
+      }
+    }
+
+    private func train<B: Backend>(on backend: B) throws -> (rows: [SweepRow], files: [String]) {
       var ledger = ledger
       let sweep = try Sweep(
         ledger.configurations, images: dataset.train, normalisation: .unit, on: backend)
@@ -158,8 +173,7 @@ struct SweepCommand: ParsableCommand {
         let report = try sweep.evaluate(index, on: dataset.test, normalisation: .unit)
         rows.append(SweepRow(value: ledger.values[index], report))
       }
-      try folder.finish(ledger, rows: rows, code: code)
-      return rows
+      return (rows, try folder.finish(ledger, rows: rows, code: code))
     }
   }
 }
@@ -197,29 +211,95 @@ struct SweepFolder {
     "\(path)/state-\(epoch)-\(index).safetensors"
   }
 
-  /// Starts a sweep in the folder, or finds where the one in it stands.
+  /// The epoch of the state that a file's name tells; nil of other files.
+  private func epoch(ofState name: String) -> Int? {
+    name.wholeMatch(of: /state-([0-9]+)-[0-9]+\.safetensors/).flatMap { Int($0.1) }
+  }
+
+  private var names: [String]? { try? FileManager.default.contentsOfDirectory(atPath: path) }
+
+  /// Takes the folder for this process alone, and makes it where it does not exist.
   ///
-  /// - Throws: `FileError` where the folder holds something else.
-  func open(
-    _ configurations: [TrainingConfiguration], values: [Double], data: String
-  ) throws -> SweepLedger {
-    let fresh = SweepLedger(configurations: configurations, values: values, data: data)
-    guard FileManager.default.fileExists(atPath: path) else {
+  /// - Throws: `FileError` where the folder holds something else than a sweep, or where another
+  ///   process has it.
+  func lock() throws -> RunLock {
+    if !FileManager.default.fileExists(atPath: path) {
       try Folder.requireWritable(above: path)
       try Folder.make(path)
-      for index in configurations.indices { try run(fresh, index).create() }
-      try fresh.write(to: ledgerPath)
-      return fresh
+    } else if !FileManager.default.fileExists(atPath: ledgerPath) {
+      try requireEmpty()
     }
-    guard FileManager.default.fileExists(atPath: ledgerPath) else {
+    return try RunLock(folder: path)
+  }
+
+  /// Of anything but what a sweep makes before its ledger.
+  private func requireEmpty() throws {
+    let isEmpty = names?.allSatisfy { $0 == "run.lock" || isUnfinished($0) } ?? false
+    guard isEmpty else {
       throw FileError(path: path, reason: "exists and holds no sweep; choose another --output")
     }
-    let found = try SweepLedger(path: ledgerPath)
-    guard found.configurations == configurations, found.values == values, found.data == data else {
+  }
+
+  /// Whether a file is one that `AtomicFile` has not finished.
+  private func isUnfinished(_ name: String) -> Bool {
+    name.hasSuffix(".tmp")
+      && [".state-", ".sweep.json.", ".sweep.csv.", ".sweep.png."].contains {
+        name.hasPrefix($0)
+      }
+  }
+
+  /// Removes what killed processes left: files that were not finished, and states that the ledger
+  /// does not tell of.
+  private func removeRemains(_ ledger: SweepLedger) {
+    for name in names ?? [] where isUnfinished(name) { unlink("\(path)/\(name)") }
+    removeOldStates(ledger)
+    for index in ledger.configurations.indices {
+      CheckpointStore(folder: run(ledger, index).path).removeUnfinished()
+    }
+  }
+
+  private func removeOldStates(_ ledger: SweepLedger) {
+    for name in names ?? [] {
+      if let epoch = epoch(ofState: name), epoch != ledger.epochsDone { unlink("\(path)/\(name)") }
+    }
+  }
+
+  /// Starts a sweep in the folder, which `lock` has taken, or finds where the one in it stands.
+  ///
+  /// - Parameters:
+  ///   - fresh: the sweep that is asked for, not begun.
+  ///   - source: what `--data` names.
+  /// - Throws: `FileError` where the folder holds something else; `Problem` where the images are
+  ///   not those of the sweep in it.
+  func open(_ fresh: SweepLedger, source: String) throws -> SweepLedger {
+    guard FileManager.default.fileExists(atPath: ledgerPath) else {
+      try requireEmpty()
+      try prepare(fresh)
+      return fresh
+    }
+    var found = try SweepLedger(path: ledgerPath)
+    guard found.configurations == fresh.configurations, found.values == fresh.values,
+      found.data == fresh.data
+    else {
       throw FileError(
         path: path, reason: "holds another sweep: other values, options or data than these")
     }
+    guard found.content ?? fresh.content == fresh.content else {
+      throw Problem(
+        "\(source): not the images that the sweep in \(path) was trained on: their content differs")
+    }
+    // A ledger of before the sum was kept gets that of the images it goes on with.
+    found.content = fresh.content
+    try prepare(found)
     return found
+  }
+
+  private func prepare(_ ledger: SweepLedger) throws {
+    // First: the folder is a sweep's whenever the process may end, and before states that it does
+    // not tell of go, the ledger is on the disk.
+    try ledger.write(to: ledgerPath)
+    for index in ledger.configurations.indices { try Folder.make(run(ledger, index).path) }
+    removeRemains(ledger)
   }
 
   func states(of ledger: SweepLedger) throws -> [TrainingState] {
@@ -241,11 +321,13 @@ struct SweepFolder {
     for (index, history) in ledger.histories.enumerated() {
       try run(ledger, index).write(history)
     }
-    removeStates(ledger, epoch: ledger.epochsDone - 1)
+    removeOldStates(ledger)
   }
 
   /// Writes the results; the last states stay, so that the same command can write them again.
-  func finish(_ ledger: SweepLedger, rows: [SweepRow], code: String) throws {
+  ///
+  /// - Returns: the names of the files; there is no picture where no model can be shown in one.
+  func finish(_ ledger: SweepLedger, rows: [SweepRow], code: String) throws -> [String] {
     let lines = rows.map {
       "\($0.value),\($0.l0.value),\($0.fvu.value),\($0.mse.value),\($0.dead),\($0.latents)\n"
     }
@@ -254,19 +336,15 @@ struct SweepFolder {
       to: path + "/sweep.csv")
     let shown = rows.filter { $0.l0.value > 0 && $0.fvu.value > 0 && $0.fvu.value.isFinite }
       .sorted { $0.l0.value < $1.l0.value }
-    guard !shown.isEmpty else { return }
+    guard !shown.isEmpty else { return ["sweep.csv"] }
     var plot = Plot(
       "Fraction of variance unexplained against L0", subtitle: ledger.data,
       x: PlotAxis("L0", scale: .logarithmic), y: PlotAxis("FVU", scale: .logarithmic))
     plot.add(code, x: shown.map(\.l0.value), y: shown.map(\.fvu.value))
     try ImageFile.writePNG(try plot.image(), to: path + "/sweep.png")
+    return ["sweep.csv", "sweep.png"]
   }
 
-  private func removeStates(_ ledger: SweepLedger, epoch: Int) {
-    for index in ledger.configurations.indices {
-      try? FileManager.default.removeItem(atPath: statePath(index, epoch: epoch))
-    }
-  }
 }
 
 /// For example `4,8,16`.

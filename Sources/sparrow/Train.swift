@@ -4,8 +4,6 @@ import Datasets
 import Foundation
 import Imaging
 import Networks
-import OpenCLRuntime
-import ReferenceBackend
 import Training
 
 struct Train: ParsableCommand {
@@ -76,11 +74,11 @@ struct Train: ParsableCommand {
         data: dataset.name),
       source: source.absoluteText, content: dataset.contentSHA256, device: "",
       program: Sparrow.version)
-    try run(
+    try device.train(
       TrainJob(
         description: description, dataset: dataset, folder: folder,
         session: RunSession(folder: folder.path), interval: trust.interval,
-        verifyEvery: trust.verifyEvery, resuming: nil))
+        verifyEvery: trust.verifyEvery, onDeviceFailure: trust.onDeviceFailure, resuming: nil))
   }
 
   private func resume(_ path: String) throws {
@@ -112,10 +110,11 @@ struct Train: ParsableCommand {
     Console.note(
       "Resuming after \(checkpoint.run.progress(of: configuration)), "
         + "\(duration(checkpoint.run.seconds)) of training")
-    try run(
+    try device.train(
       TrainJob(
         description: description, dataset: dataset, folder: folder, session: session,
-        interval: trust.interval, verifyEvery: trust.verifyEvery, resuming: checkpoint.run))
+        interval: trust.interval, verifyEvery: trust.verifyEvery,
+        onDeviceFailure: trust.onDeviceFailure, resuming: checkpoint.run))
   }
 
   /// Nil where the run has ended and left no checkpoint.
@@ -148,25 +147,9 @@ struct Train: ParsableCommand {
         "--epochs \(epochs): the run has done \(run.progress(of: configuration))")
     }
     configuration.epochs = epochs
-  }
-
-  /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.
-  private func run(_ job: TrainJob) throws {
-    do {
-      try device.run(job)
-    } catch let error as OpenCLError where trust.onDeviceFailure == .reference {
-      let store = job.session.store
-      var next = job
-      if job.session.isOpen, !store.isEmpty {
-        let checkpoint = try store.newest(Checkpoint.init(path:))
-        next.resuming = checkpoint.run
-        next.description.device = checkpoint.description.device
-      }
-      error.noteGoingOn(
-        next.resuming.map { "after \($0.progress(of: job.configuration))" } ?? "from the start")
-      try next.run(on: ReferenceBackend())
-    } catch let error as OpenCLError where error.isShortageOfMemory || job.session.isOpen {
-      throw error.problem(advice: job.advice)
+    // What could not be read again must not be written over what can.
+    if let problem = configuration.problem {
+      throw ValidationError("--epochs \(epochs): \(problem)")
     }
   }
 }

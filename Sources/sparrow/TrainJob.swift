@@ -9,20 +9,31 @@ import ReferenceBackend
 import Training
 
 /// One run of training on a backend: from its start or from a checkpoint to the files it leaves.
-struct TrainJob: BackendTask {
+struct TrainJob: KeptTraining {
   var description: CheckpointDescription
   let dataset: Dataset
   let folder: RunFolder
   let session: RunSession
   let interval: CheckpointInterval?
   let verifyEvery: Int?
+  let onDeviceFailure: OnDeviceFailure
   /// Where the run goes on; from its start when nil.
   var resuming: RunState?
 
   var configuration: TrainingConfiguration { description.model.training }
   var operations: Set<String>? { configuration.operations }
 
-  /// How to go on, for the end of a message.
+  var startingPlace: String? {
+    resuming.map { "after \($0.progress(of: configuration))" }
+  }
+
+  mutating func returnToLastCheckpoint() throws {
+    let checkpoint = try session.store.newest(Checkpoint.init(path:))
+    resuming = checkpoint.run
+    description.device = checkpoint.description.device
+    description.program = checkpoint.description.program
+  }
+
   var advice: String {
     session.store.isEmpty
       ? "" : "; 'sparrow train --resume \(folder.path)' goes on from the last checkpoint"
@@ -84,19 +95,15 @@ struct TrainJob: BackendTask {
     } else {
       try folder.write(resuming?.history ?? [])
     }
+    let origin = RunOrigin(trainer.step.backend)
     if let resuming {
       try trainer.restore(resuming)
-      let before = description.device
-      if !before.isEmpty, before != trainer.step.backend.name {
-        Console.note(
-          "Note: the run was on \(before) and goes on on \(trainer.step.backend.name): its result "
-            + "is neither's to the bit")
-      }
+      RunOrigin(device: description.device, program: description.program).noteChange(to: origin)
     }
     Console.note(
       configuration.summary(parameters: trainer.step.network.arena.layout.parameterCount))
     var description = description
-    description.device = trainer.step.backend.name
+    (description.device, description.program) = (origin.device, origin.program)
     let saved = description
     return RunKeeper(
       store: session.store, interval: interval, requestedStop: { StopSignals.signal },

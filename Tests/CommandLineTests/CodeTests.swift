@@ -1,6 +1,7 @@
 import Foundation
 import TestSupport
 import Testing
+import Training
 
 @Suite struct CodeTests {
   private static let start = ["train", "--data", "glyphs:300", "--output", "x"]
@@ -95,5 +96,101 @@ import Testing
       expectFailure(
         try await Tool.run(command), "s/sweep.json: cannot be read as what a sweep has done")
     }
+  }
+
+  /// Images of the user's own have the same name whatever they show.
+  @Test func aSweepGoesOnWithItsOwnImagesAlone() async throws {
+    let folder = try TemporaryFolder()
+    let images = try folder.write(idx([40, 6, 5]), to: "images")
+    func sweep() async throws -> Tool.Outcome {
+      try await Tool.onReference(
+        "sweep", "--data", "idx:\(images)", "--latents", "20", "--code", "topk", "--values", "2,4",
+        "--epochs", "2", "--batch", "8", "--output", folder.file("s"))
+    }
+    let first = try await sweep()
+    try #require(first.status == 0, "\(first.errors)")
+    _ = try folder.write(Array(idx([40, 6, 5]).dropLast()) + [1], to: "images")
+    expectFailure(
+      try await sweep(),
+      "idx:\(images): not the images that the sweep in \(folder.file("s")) was trained on")
+    _ = try folder.write(idx([40, 6, 5]), to: "images")
+    #expect(try await sweep().output == first.output)
+    // A ledger of before there was the sum.
+    let ledger = try text(of: folder.file("s/sweep.json"))
+    let sum = try #require(ledger.firstMatch(of: /"content":"[0-9a-f]{64}",/))
+    _ = try folder.write(ledger.replacing(sum.0, with: ""), to: "s/sweep.json")
+    #expect(try await sweep().output == first.output)
+  }
+
+  /// The one step's loss is finite, its update is not.
+  @Test func aSweepThatDivergesWritesNoModel() async throws {
+    let folder = try TemporaryFolder()
+    let outcome = try await Tool.onReference(
+      "sweep", "--data", "glyphs:64", "--latents", "20", "--code", "topk", "--values", "2,4",
+      "--epochs", "1", "--batch", "64", "--learning-rate", "1e38", "--output", folder.file("s"))
+    expectFailure(
+      outcome, "topk 2: training diverged", "not finite in epoch 1; no model is written")
+    #expect(outcome.output == "")
+    #expect(
+      !folder.names.contains { $0.hasSuffix(".safetensors") || $0.contains("sweep.csv") },
+      "\(folder.names)")
+  }
+
+  /// Of images that are all alike no share of variance can be told.
+  @Test func aSweepNamesThePictureWhereThereIsOne() async throws {
+    let folder = try TemporaryFolder()
+    let images = try folder.write(
+      Array(idx([40, 6, 5], elements: 0)) + [UInt8](repeating: 100, count: 1200), to: "images")
+    let outcome = try await Tool.onReference(
+      "sweep", "--data", "idx:\(images)", "--latents", "20", "--code", "topk", "--values", "2",
+      "--epochs", "1", "--batch", "8", "--output", folder.file("s"))
+    try #require(outcome.status == 0, "\(outcome.errors)")
+    #expect(outcome.output.hasSuffix("\nWritten: \(folder.file("s")), sweep.csv\n"))
+    #expect(!folder.names.contains("s/sweep.png"))
+  }
+
+  /// What killed sweeps left is removed, what is not theirs is not.
+  @Test func aSweepRemovesWhatAnotherLeft() async throws {
+    let folder = try TemporaryFolder()
+    func sweep(_ name: String) async throws -> Tool.Outcome {
+      try await Tool.onReference(
+        "sweep", "--data", "glyphs:100", "--latents", "20", "--code", "topk", "--values", "2,4",
+        "--epochs", "2", "--batch", "50", "--output", folder.file(name))
+    }
+    let first = try await sweep("s")
+    try #require(first.status == 0, "\(first.errors)")
+    let names = folder.names
+    #expect(names.contains("s/state-2-1.safetensors"))
+    for name in [
+      ".state-2-0.safetensors.ABCD1234.tmp", ".sweep.json.ABCD1234.tmp", "state-1-0.safetensors",
+      "state-1-1.safetensors", "state-3-0.safetensors",
+      "topk-2/.model.safetensors.ABCD1234.tmp",
+    ] { try folder.write([1], to: "s/\(name)") }
+    let others = [".mine.tmp", "state-1-mine.safetensors"]
+    for name in others { try folder.write([1], to: "s/\(name)") }
+    #expect(try await sweep("s").output == first.output)
+    #expect(folder.names == (names + others.map { "s/\($0)" }).sorted())
+    // One that was killed before its ledger had its name.
+    _ = try folder.makeFolder("early")
+    try folder.write([1], to: "early/.sweep.json.ABCD1234.tmp")
+    let early = try await sweep("early")
+    #expect(early.status == 0, "\(early.errors)")
+    #expect(!folder.names.contains { $0.hasPrefix("early/.") })
+    _ = try folder.makeFolder("other")
+    try folder.write([1], to: "other/mine")
+    expectFailure(try await sweep("other"), "\(folder.file("other")): exists and holds no sweep")
+    #expect(folder.names.filter { $0.hasPrefix("other/") } == ["other/mine"])
+  }
+
+  /// Before its ledger is read, which the other may be about to write.
+  @Test func aSweepThatAnotherProcessWritesIsRefused() async throws {
+    let folder = try TemporaryFolder()
+    try folder.write("no ledger", to: "sweep.json")
+    let lock = try RunLock(folder: folder.path)
+    let outcome = try await Tool.onReference(
+      "sweep", "--data", "glyphs:100", "--latents", "20", "--code", "topk", "--values", "2,4",
+      "--epochs", "2", "--batch", "50", "--output", folder.path)
+    withExtendedLifetime(lock) {}
+    expectFailure(outcome, "\(folder.path): another process (", ") is writing this run")
   }
 }

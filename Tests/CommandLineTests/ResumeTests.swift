@@ -1,6 +1,7 @@
 import Foundation
 import TestSupport
 import Testing
+import Training
 
 extension Wrapper {
 
@@ -34,6 +35,39 @@ private func expectSameEnd(
     try fingerprint(of: run + "/model.safetensors")
       == fingerprint(of: whole + "/model.safetensors"), sourceLocation: sourceLocation)
   #expect(try figures(run) == figures(whole), sourceLocation: sourceLocation)
+}
+
+/// Where a checkpoint says that its run was, in place of the reference of this version.
+struct RunPlace: Sendable {
+  let device: String
+  var program: String?
+  /// What is then noted.
+  var words: String?
+
+  static let all = [
+    RunPlace(device: "CPU reference, 999 threads"), RunPlace(device: ""),
+    RunPlace(
+      device: "Elsewhere (Platform), driver 1",
+      words: "Note: this run was on Elsewhere (Platform), driver 1 and goes on on CPU reference, "),
+    RunPlace(
+      device: "CPU reference, 1 thread", program: "0.0.9",
+      words: "Note: this run was on CPU reference, 1 thread with Sparrow 0.0.9 and goes on on "),
+  ]
+
+  func move(_ device: inout String, _ program: inout String) {
+    device = self.device
+    if let other = self.program { program = other }
+  }
+
+  func expectNote(in outcome: Tool.Outcome, sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(outcome.status == 0, "\(outcome.errors)", sourceLocation: sourceLocation)
+    let notes = outcome.errorLines.filter { $0.hasPrefix("Note: ") }
+    #expect(notes.count == (words == nil ? 0 : 1), "\(notes)", sourceLocation: sourceLocation)
+    guard let words, let note = notes.first else { return }
+    #expect(
+      note.hasPrefix(words) && note.hasSuffix("; its bits will be those of neither alone"),
+      "\(note)", sourceLocation: sourceLocation)
+  }
 }
 
 @Suite struct ResumeTests {
@@ -168,6 +202,25 @@ private func expectSameEnd(
       try await resume(other, "--epochs", "5"), status: 64, "--epochs 5", "depends on its 2 epochs")
   }
 
+  /// A run that is stopped within its warm-up is not made shorter than that, and stays as it is.
+  @Test func aRunIsNotMadeShorterThanItsWarmUp() async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    let first = try await Tool.run(arguments(whole, epochs: 40, ["--warmup", "30"]))
+    try #require(first.status == 0, "\(first.errors)")
+    let stopped = try await Tool.run(
+      arguments(run, epochs: 40, ["--warmup", "30"]), through: Wrapper.signal("INT", to: run))
+    try #require(stopped.status == 130, "\(stopped.errors)")
+    let before = try fingerprint(of: run + "/checkpoint.safetensors")
+    expectFailure(
+      try await resume(run, "--epochs", "29"), status: 64,
+      "--epochs 29: the warm-up of 30.0 epochs is longer than the run of 29")
+    #expect(try fingerprint(of: run + "/checkpoint.safetensors") == before)
+    let last = try await resume(run)
+    #expect(last.status == 0, "\(last.errors)")
+    try expectSameEnd(run, as: whole)
+  }
+
   @Test func badResumes() async throws {
     let folder = try TemporaryFolder()
     expectFailure(
@@ -229,6 +282,36 @@ private func expectSameEnd(
           + "is taken"
       }, "\(last.errors)")
     try expectSameEnd(run, as: whole)
+  }
+
+  /// What may change a run's bits is noted: another device, another version.
+  @Test(arguments: RunPlace.all)
+  func aRunThatGoesOnElsewhereSaysSo(place: RunPlace) async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let first = try await Tool.run(arguments(run, epochs: 1))
+    try #require(first.status == 0, "\(first.errors)")
+    unlink(run + "/model.safetensors")
+    let path = run + "/checkpoint.safetensors"
+    var checkpoint = try Checkpoint(path: path)
+    place.move(&checkpoint.description.device, &checkpoint.description.program)
+    try checkpoint.contents().write(to: path)
+    place.expectNote(in: try await resume(run))
+  }
+
+  /// A file that is whole, and says what no run can have written.
+  @Test func aCheckpointOfAnImpossibleTimeIsRefused() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let first = try await Tool.run(arguments(run, epochs: 2))
+    try #require(first.status == 0, "\(first.errors)")
+    unlink(run + "/model.safetensors")
+    let path = run + "/checkpoint.safetensors"
+    let good = try Checkpoint(path: path)
+    var state = good.run
+    state.seconds = -1e19
+    try Checkpoint(description: good.description, run: state).contents().write(to: path)
+    expectFailure(try await resume(run), "\(path): a time of -1e+19 s")
   }
 
   /// The lock dies with the process that holds it.
@@ -330,7 +413,7 @@ private func expectSameEnd(
         $0.hasPrefix("Warning: the device failed: cl") && $0.contains("; going on after ")
           && $0.hasSuffix(", on the reference")
       }, "\(outcome.errors)")
-    #expect(outcome.errorLines.contains { $0.contains("its result is neither's to the bit") })
+    #expect(outcome.errorLines.contains { $0.hasSuffix("its bits will be those of neither alone") })
     #expect(try figures(run).count == 31)
     // From the start, where nothing was saved yet.
     let early = try await train(
@@ -362,6 +445,31 @@ private func expectSameEnd(
     #expect(fitting.status == 0, "\(batch): \(fitting.errors)")
     let large = try await train(batch * 13 / 10)
     #expect(large.status == 1, "\(batch * 13 / 10) fits as well")
+  }
+
+  /// The driver's version is kept, and where an old checkpoint has none, there is nothing to say.
+  @Test func anotherDriverIsNoted() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let first = try await train(run, failing: 1_000_000_000, "--epochs", "1")
+    guard first.isOnDevice else { return }
+    let path = run + "/checkpoint.safetensors"
+    let checkpoint = try Checkpoint(path: path)
+    let device = checkpoint.description.device
+    let name = try #require(device.range(of: ", driver ").map { device[..<$0.lowerBound] })
+    for (before, isNoted) in [(device, false), ("\(name)", false), ("\(name), driver 0", true)] {
+      unlink(run + "/model.safetensors")
+      var other = checkpoint
+      other.description.device = before
+      try other.contents().write(to: path)
+      let outcome = try await Tool.run("train", "--resume", run)
+      #expect(outcome.status == 0, "\(outcome.errors)")
+      #expect(
+        outcome.errorLines.contains(
+          "Note: this run was on \(before) and goes on on \(device); its bits will be those of "
+            + "neither alone") == isNoted, "\(outcome.errors)")
+      #expect(outcome.errors.contains("Note: ") == isNoted)
+    }
   }
 
   @Test func verifiedStepsAreCounted() async throws {

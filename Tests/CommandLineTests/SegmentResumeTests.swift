@@ -1,4 +1,5 @@
 import Foundation
+import Segmentation
 import TestSupport
 import Testing
 
@@ -123,6 +124,27 @@ import Testing
     }
     let early = try await run("nothing", failing: 400)
     #expect(early.status == 1 && early.errors.contains("--resume") == false, "\(early.errors)")
+  }
+
+  /// As of an autoencoder's run.
+  @Test(arguments: RunPlace.all)
+  func aRunThatGoesOnElsewhereSaysSo(place: RunPlace) async throws {
+    let folder = try TemporaryFolder()
+    try await draw(folder)
+    func moved<Settings>(_ verb: String, _ type: Settings.Type) async throws -> Tool.Outcome
+    where Settings: ConvolutionalSettings {
+      let run = folder.file(verb)
+      let first = try await Tool.run(arguments(verb, folder, verb) + ["--steps", "2"])
+      try #require(first.status == 0, "\(first.errors)")
+      unlink(run + "/model.safetensors")
+      let path = run + "/checkpoint.safetensors"
+      var checkpoint = try ConvolutionalCheckpoint<Settings>(path: path)
+      place.move(&checkpoint.description.device, &checkpoint.description.program)
+      try checkpoint.contents().write(to: path)
+      return try await Tool.onReference("segment", verb, "--resume", run)
+    }
+    place.expectNote(in: try await moved("pretrain", PretrainingSettings.self))
+    place.expectNote(in: try await moved("train", SegmentationSettings.self))
   }
 
   @Test func badResumes() async throws {

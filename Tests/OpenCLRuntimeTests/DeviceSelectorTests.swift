@@ -206,7 +206,7 @@ import Testing
   @Test func theFlagWinsOverTheVariable() throws {
     let environment = ["SPARROW_DEVICE": "cpu"]
     func parsed(_ flag: String?, _ environment: [String: String]) throws -> DeviceSelector {
-      try DeviceSelector.fromEnvironmentOr(flag: flag, environment: environment)
+      try DeviceRequest(flag: flag, environment: environment).selector
     }
     #expect(try parsed("gpu", environment) == .gpu)
     #expect(try parsed(nil, environment) == .cpu)
@@ -217,7 +217,7 @@ import Testing
 
   @Test func theVariableIsNamedWhenItIsToBlame() throws {
     let malformed = message {
-      _ = try DeviceSelector.fromEnvironmentOr(flag: nil, environment: ["SPARROW_DEVICE": "1:"])
+      _ = try DeviceRequest(flag: nil, environment: ["SPARROW_DEVICE": "1:"])
     }
     #expect(malformed.hasPrefix("SPARROW_DEVICE: "))
     let fromVariable = try DeviceRequest(flag: nil, environment: ["SPARROW_DEVICE": "voodoo"])

@@ -31,8 +31,8 @@ enum TestSource {
 
   /// Writes every work-item's coordinates, to see that sizes and dimensions arrive in order.
   static let coordinates = """
-    __kernel void coordinates(__global uint *out, const uint tag, const ulong wide,
-                              __local uint *scratch) {
+    __kernel void coordinates(__global uint *out, const uint tag, const ulong wide) {
+      __local uint scratch[6];
       const size_t x = get_global_id(0), y = get_global_id(1), z = get_global_id(2);
       const size_t i = (z * get_global_size(1) + y) * get_global_size(0) + x;
       const size_t l = (get_local_id(2) * get_local_size(1) + get_local_id(1))

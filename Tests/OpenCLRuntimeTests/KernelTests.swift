@@ -51,7 +51,6 @@ import Testing
     try kernel.set(0, output)
     try kernel.set(1, UInt32(1000))
     try kernel.set(2, UInt64(5) << 32)
-    try kernel.setLocal(3, byteCount: local.reduce(4, *))
     #expect(try queue.enqueue(kernel, globalSize: global, localSize: local) == nil)
     var expected: [UInt32] = []
     for z in 0..<(dimensions > 2 ? 2 : 1) {

@@ -108,6 +108,18 @@ private func write(_ data: Data, _ path: String) throws {
     #expect(kind?.reason.contains("not a checkpoint") == true)
   }
 
+  /// Of a file whose checksum is right.
+  @Test(arguments: [(-1e19, 0.0), (-1.0, 0.0), (1.0, -0.5)])
+  func timesBelowZeroAreRefused(seconds: Double, ofEpoch: Double) throws {
+    let folder = try savedRun()
+    var checkpoint = try Checkpoint(path: CheckpointStore(folder: folder.path).current)
+    (checkpoint.run.seconds, checkpoint.run.secondsIntoEpoch) = (seconds, ofEpoch)
+    checkpoint = Checkpoint(description: checkpoint.description, run: checkpoint.run)
+    try checkpoint.contents().write(to: folder.file("other"))
+    let error = #expect(throws: FileError.self) { try Checkpoint(path: folder.file("other")) }
+    #expect(error?.reason == "a time of \(seconds) s, \(ofEpoch) s of an epoch")
+  }
+
   /// Names that another program can make sense of.
   @Test func tensorsHaveTheirNamesAndShapes() throws {
     let folder = try savedRun()

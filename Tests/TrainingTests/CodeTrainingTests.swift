@@ -239,6 +239,18 @@ private func evaluate(
     }
   }
 
+  /// In the update of its only step, whose loss is finite.
+  @Test func aModelThatDivergesIsNamed() throws {
+    var configurations = configurations(epochs: 1)
+    for index in configurations.indices { configurations[index].batchSize = 300 }
+    configurations[1].learningRate = 1e38
+    let sweep = try Sweep(
+      configurations, images: bars(300), normalisation: .unit, on: ReferenceBackend())
+    let error = #expect(throws: SweepDivergence.self) { _ = try sweep.runEpoch { _, _ in } }
+    #expect(error?.model == 1 && error?.epoch == 1)
+    #expect(throws: SweepDivergence.self) { try sweep.parameters() }
+  }
+
   @Test func aContinuedSweepEndsWithTheSameBits() throws {
     func sweep() throws -> Sweep<ReferenceBackend> {
       try Sweep(
