@@ -222,6 +222,65 @@ private func pretrained<B: Backend>(
     }
   }
 
+  /// What the front end is when a run goes on is the checkpoint's, not what a new run starts from.
+  @Test(
+    arguments: [Code.relu, .topK(3), .batchTopK(3), .jumpReLU, .hardConcrete, .l1], [false, true])
+  func aFrozenRunThatWasStoppedEndsWithTheSameBits(code: Code, learnsUnlabelled: Bool) throws {
+    let backend = ReferenceBackend()
+    let (front, _) = try pretrained(steps: 10, code: code, on: backend)
+    let images = brightSpots(count: 4)
+    let normalisation = front.description.normalisation
+    let classes = try #require(spots)
+    var own = settings(.pretrained)
+    own.freezesFrontEnd = true
+    if learnsUnlabelled {
+      (own.selfTraining, own.adaptation) = (SelfTraining(start: 0.4), 0.3)
+    }
+    let configuration = training(network(code: code), steps: 10)
+    func train(
+      _ front: PretrainedModel?, from state: ConvolutionalState? = nil,
+      _ keeper: RunKeeper<ConvolutionalState>? = nil,
+      verification: StepVerification<ReferenceBackend>? = nil
+    ) throws -> SegmenterModel {
+      try SegmenterTrainer.train(
+        configuration, own, images: normalised(Array(images[..<2]), normalisation),
+        unlabelled: learnsUnlabelled ? Array(images[2...]) : [], normalisation: normalisation,
+        classes: classes, pretrained: front, from: state, keeper: keeper,
+        verification: verification, on: backend
+      ) { _ in }
+    }
+    let whole = try train(front)
+    let folder = try TemporaryFolder()
+    let settings = SegmentationSettings(
+      model: SegmenterDescription(
+        training: configuration, segmenting: own, normalisation: normalisation, classes: classes,
+        stepsDone: 0, images: 2), images: "/images", labels: "/labels", limit: nil)
+    let description = ConvolutionalCheckpoint<SegmentationSettings>.Description(
+      settings: settings, content: "", device: "", program: "")
+    // Before the teacher and after it.
+    for stop in [2, 9] {
+      let store = CheckpointStore(folder: try folder.makeFolder("stopped-\(stop)"))
+      var asked = 0
+      let keeper = RunKeeper<ConvolutionalState>(
+        store: store, interval: nil,
+        requestedStop: {
+          asked += 1
+          return asked == stop ? 2 : nil
+        },
+        contents: {
+          try ConvolutionalCheckpoint(description: description, state: $0).contents()
+        })
+      #expect(throws: RunInterrupted.self) { try train(front, keeper) }
+      let saved = try ConvolutionalCheckpoint<SegmentationSettings>(path: store.current).state
+      #expect((1..<10).contains(saved.training.stepCount))
+      let verification = StepVerification(every: 2, oracle: ReferenceBackend())
+      let resumed = try train(nil, from: saved, verification: verification)
+      #expect(verification.steps > 0)
+      #expect(resumed.parameters == whole.parameters)
+      #expect(resumed.statistics == whole.statistics)
+    }
+  }
+
   @Test func aFrontEndOfAnotherShapeIsRefused() throws {
     let backend = ReferenceBackend()
     let (front, _) = try pretrained(steps: 1, on: backend)
