@@ -13,7 +13,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
   let content: String
   let folder: SegmentRun
   let session: RunSession
-  let trust: TrustOptions
+  let trust: SegmentTrustOptions
   let verb: String
   /// Where the run goes on; from its start when nil.
   var resuming: ConvolutionalState?
@@ -111,7 +111,7 @@ extension SegmentKeeping {
   }
 }
 
-extension TrustOptions {
+extension SegmentTrustOptions {
   /// The run that `--resume` names, as its last checkpoint has it; nil where it is done, which is
   /// then said.
   func load<Settings: ConvolutionalSettings>(

@@ -47,11 +47,11 @@ struct SegmentPretrain: ParsableCommand {
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
   var output: String?
-  @OptionGroup(title: "Trust") var trust: TrustOptions
+  @OptionGroup(title: "Trust") var trust: SegmentTrustOptions
 
   func validate() throws {
     guard trust.run == nil else {
-      return try TrustOptions.refuseSettings(besides: ["images"])
+      return try SegmentTrustOptions.refuseSettings(besides: ["images"])
     }
     try requirePath(required(images, "images"), "--images")
     try requirePath(required(output, "output"), "--output")

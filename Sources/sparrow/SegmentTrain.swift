@@ -48,11 +48,11 @@ struct SegmentTrain: ParsableCommand {
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
   var output: String?
-  @OptionGroup(title: "Trust") var trust: TrustOptions
+  @OptionGroup(title: "Trust") var trust: SegmentTrustOptions
 
   func validate() throws {
     guard trust.run == nil else {
-      return try TrustOptions.refuseSettings(besides: ["images", "labels", "unlabelled"])
+      return try SegmentTrustOptions.refuseSettings(besides: ["images", "labels", "unlabelled"])
     }
     try data.requireFolders()
     try requirePath(required(output, "output"), "--output")
