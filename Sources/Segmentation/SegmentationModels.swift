@@ -62,13 +62,15 @@ package protocol ConvolutionalDescription: Codable, Sendable {
 }
 
 extension PretrainedDescription: ConvolutionalDescription {
+  /// Of the terms of the loss.
+  package static var weights: ClosedRange<Float> { 0...1e10 }
   package static var format: String { "convolutional autoencoder 1" }
   package static var kind: String { "a pretrained front end" }
   package var problem: String? {
     guard training.network.outputs == training.network.inputs else {
       return "\(training.network.outputs) outputs for \(training.network.inputs) channels"
     }
-    guard alpha >= 0, alpha.isFinite else { return "alpha is \(alpha)" }
+    guard alpha >= 0, alpha <= Double(Self.weights.upperBound) else { return "alpha is \(alpha)" }
     guard stepsDone >= 0, images >= 0 else { return "\(stepsDone) steps, \(images) images" }
     return corruption.problem
   }
