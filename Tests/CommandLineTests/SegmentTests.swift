@@ -70,6 +70,13 @@ private struct Cells: Sendable {
     #expect(wrong.status == 64 && wrong.errors.contains("--views"), "\(wrong.errors)")
   }
 
+  @Test func aTileLargerThanAllImagesIsTheImage() async throws {
+    let cells = try await Cells.shared.value
+    #expect(
+      try await cells.figures(of: cells.model, "--tile", "\(Int.max)")
+        == cells.figures(of: cells.model))
+  }
+
   /// A model adapts to images as much as it was told in training, unless a prediction asks for
   /// something else.
   @Test func modelsAdaptToImages() async throws {
