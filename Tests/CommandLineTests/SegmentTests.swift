@@ -77,6 +77,18 @@ private struct Cells: Sendable {
         == cells.figures(of: cells.model))
   }
 
+  /// Labels that this machine has room for, but not the images.
+  @Test func cropsThatNoMemoryHoldsAreAnError() async throws {
+    let cells = try await Cells.shared.value
+    let half = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
+    let side = min(1 << 16, Int(Double(half).squareRoot()) / 8 * 8)
+    let outcome = try await Tool.onReference(
+      "segment", "train", "--images", cells.images, "--labels", cells.labels, "--crop", "\(side)",
+      "--batch", "\(max(1, half / (side * side)))", "--steps", "1", "--output",
+      cells.file("large"))
+    expectFailure(outcome, "out of memory (try a smaller --batch", "this machine has")
+  }
+
   /// A model adapts to images as much as it was told in training, unless a prediction asks for
   /// something else.
   @Test func modelsAdaptToImages() async throws {
