@@ -75,6 +75,7 @@ package struct SegmentationSettings: ConvolutionalSettings {
   package var training: ConvolutionalTraining { model.training }
   package var problem: String? {
     model.problem ?? model.segmenting.selfTraining?.problem
+      ?? (limit ?? 1 >= 1 ? nil : "a limit of \(limit ?? 0) images")
       ?? (model.segmenting.classWeights.count == model.classes.count
         ? nil : "\(model.segmenting.classWeights.count) weights for \(model.classes.count) classes")
   }
@@ -128,8 +129,12 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
     if let problem = settings.training.problem ?? settings.problem {
       throw FileError(path: path, reason: "the run's settings: \(problem)")
     }
-    guard description.stepCount >= 0, description.seconds >= 0 else {
+    // Far more steps than any run has, and far from where counting on would overflow.
+    guard (0...1 << 40).contains(description.stepCount), description.seconds >= 0 else {
       throw FileError(path: path, reason: "a step count of \(description.stepCount)")
+    }
+    guard (0...1 << 40).contains(description.log.count) else {
+      throw FileError(path: path, reason: "a log of \(description.log.count) steps")
     }
     state = ConvolutionalState(
       training: try TrainingState(

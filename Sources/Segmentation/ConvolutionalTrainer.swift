@@ -80,6 +80,9 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
     if !(code.beta >= 0 && Float(code.beta).isFinite) || (code.beta > 0 && !code.beta.isNormal) {
       return "a penalty's weight of \(code.beta)"
     }
+    if let annealing = code.annealing, max(annealing.start, annealing.end) > network.latents {
+      return "a count annealed from \(annealing.start) of \(network.latents) latents"
+    }
     return code.target?.problem ?? code.annealing?.problem
   }
 }

@@ -89,6 +89,7 @@ extension SegmenterDescription: ConvolutionalDescription {
     guard (0...1).contains(segmenting.adaptation) else {
       return "an adaptation of \(segmenting.adaptation)"
     }
+    if let problem = segmenting.loss.problem ?? segmenting.augmentation.problem { return problem }
     if let outlines = segmenting.outlines {
       if let problem = outlines.problem { return problem }
       if classes.count != 2 { return "outlines by brightness between \(classes.count) classes" }

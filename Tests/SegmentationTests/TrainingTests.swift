@@ -291,6 +291,101 @@ private func pretrained<B: Backend>(
   }
 }
 
+/// Files that only look like a run of this program's: their checksum is right, their settings are
+/// not.
+@Suite struct CheckpointSettingsTests {
+  private typealias Checkpoint = ConvolutionalCheckpoint<SegmentationSettings>
+
+  /// A checkpoint after a step.
+  private func checkpoint() throws -> Checkpoint {
+    let images = brightSpots(count: 2)
+    let normalisation = try percentiles(images)
+    let (configuration, own) = (training(network(), steps: 2), settings())
+    let description = Checkpoint.Description(
+      settings: SegmentationSettings(
+        model: SegmenterDescription(
+          training: configuration, segmenting: own, normalisation: normalisation,
+          classes: try #require(spots), stepsDone: 0, images: 2), images: "/i", labels: "/l",
+        limit: nil), content: "", device: "", program: "")
+    let folder = try TemporaryFolder()
+    let store = CheckpointStore(folder: folder.path)
+    #expect(throws: RunInterrupted.self) {
+      try SegmenterTrainer.train(
+        configuration, own, images: normalised(images, normalisation),
+        normalisation: normalisation, classes: description.settings.model.classes,
+        pretrained: nil,
+        keeper: RunKeeper(
+          store: store, interval: nil, requestedStop: { 2 },
+          contents: { try Checkpoint(description: description, state: $0).contents() }),
+        verification: StepVerification<ReferenceBackend>?.none, on: ReferenceBackend()
+      ) { _ in }
+    }
+    return try Checkpoint(path: store.current)
+  }
+
+  private func read(_ checkpoint: Checkpoint) throws -> Checkpoint {
+    let folder = try TemporaryFolder()
+    try checkpoint.contents().write(to: folder.file("x"))
+    return try Checkpoint(path: folder.file("x"))
+  }
+
+  @Test func settingsBeyondTheirLimitsAreRefused() throws {
+    let good = try checkpoint()
+    _ = try read(good)
+    func expect(
+      _ words: String, sourceLocation: SourceLocation = #_sourceLocation,
+      _ change: (inout SegmentationSettings) -> Void
+    ) throws {
+      var bad = good
+      change(&bad.description.settings)
+      let error = #expect(throws: FileError.self, sourceLocation: sourceLocation) {
+        try read(bad)
+      }
+      #expect("\(try #require(error))".contains(words), sourceLocation: sourceLocation)
+    }
+    for spacing: Float in [0, 1e-30, -32] {
+      try expect("elastic spacing") { $0.model.segmenting.augmentation.elasticSpacing = spacing }
+    }
+    for (name, place) in [
+      ("rotation", \Augmentation.rotation), ("scale", \.scale), ("elastic share", \.elasticShare),
+      ("elastic amplitude", \.elasticAmplitude), ("elastic spacing", \.elasticSpacing),
+      ("brightness", \.brightness), ("contrast", \.contrast), ("gamma", \.gamma),
+      ("noise", \.noise), ("blur share", \.blurShare), ("blur", \.blur),
+    ] as [(String, WritableKeyPath<Augmentation, Float>)] {
+      for value: Float in [1e19, -1] {
+        try expect(name) { $0.model.segmenting.augmentation[keyPath: place] = value }
+      }
+    }
+    try expect("share of fading") {
+      $0.model.segmenting.augmentation.classFading = .init(share: 2, limit: 0.5)
+    }
+    try expect("limit of fading") {
+      $0.model.segmenting.augmentation.classFading = .init(share: 0.5, limit: -1)
+    }
+    try expect("smoothed by") { $0.model.segmenting.loss.smoothing = 0 }
+    try expect("of the Dice") { $0.model.segmenting.loss.diceWeight = 1e30 }
+    try expect("of the cross-entropy") { $0.model.segmenting.loss.crossEntropyWeight = -1 }
+    try expect("gradient limit") { $0.model.training.optimizer.gradientLimit = 1e-60 }
+    try expect("latents") {
+      $0.model.training.code.annealing = AnnealedCount(
+        from: 1 << 20, to: 3, over: 0.3, shape: .exponential)
+    }
+  }
+
+  @Test func countsBeyondTheirLimitsAreRefused() throws {
+    let good = try checkpoint()
+    var bad = good
+    bad.description.log.count = .max
+    #expect(throws: FileError.self) { try read(bad) }
+    bad = good
+    bad.description.stepCount = 1 << 47
+    #expect(throws: FileError.self) { try read(bad) }
+    bad = good
+    bad.description.settings.limit = -1
+    #expect(throws: FileError.self) { try read(bad) }
+  }
+}
+
 @Suite struct PretrainingTests {
   @Test func restoresWhatWasTakenAway() throws {
     let backend = ReferenceBackend()
