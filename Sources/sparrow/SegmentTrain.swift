@@ -309,9 +309,7 @@ struct SegmentLossOptions: ParsableArguments {
   var fading: Double?
 
   func validate() throws {
-    if !(dice >= 0 && dice.isFinite) {
-      throw ValidationError("--dice must not be negative, and is \(dice)")
-    }
+    try requireWithin(dice, SegmentationLoss.weights, "--dice")
     if let fading, !(0...1).contains(fading) {
       throw ValidationError("--fading \(fading) is not within 0 and 1")
     }

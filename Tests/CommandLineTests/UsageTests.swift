@@ -63,6 +63,7 @@ import Testing
     (Self.segment("pretrain", "--alpha", "1e308"), "--alpha 1e+308 is not within 0 and 1e+10"),
     (Self.segment("pretrain", "--alpha", "nan"), "--alpha nan is not within 0 and 1e+10"),
     (Self.segment("pretrain", "--noise", "1e308"), "--noise 1e+308 is not within 0 and 100"),
+    (Self.segment("train", "--dice", "1e308"), "--dice 1e+308 is not within 0 and 1000000"),
     (
       Self.segment("pretrain", "--checkpoint-every", "2epochs"),
       "--checkpoint-every takes 30s, 5m or 1h of time, 500steps, or off, not 2epochs"
