@@ -77,6 +77,21 @@ private struct Cells: Sendable {
         == cells.figures(of: cells.model))
   }
 
+  /// Before the work, not after it.
+  @Test func aTableWithoutAPlaceIsRefused() async throws {
+    let cells = try await Cells.shared.value
+    for (file, words) in [
+      (cells.file("absent/x.csv"), "there is no folder \(cells.file("absent"))"),
+      (cells.folder, "a folder"),
+    ] {
+      let outcome = try await Tool.onReference(
+        "segment", "evaluate", "--model", cells.model, "--images", cells.images, "--labels",
+        cells.labels, "--csv", file)
+      expectFailure(outcome, "\(file): cannot write: \(words)")
+      #expect(outcome.deviceLine == "", "\(outcome.errors)")
+    }
+  }
+
   /// Labels that this machine has room for, but not the images.
   @Test func cropsThatNoMemoryHoldsAreAnError() async throws {
     let cells = try await Cells.shared.value
