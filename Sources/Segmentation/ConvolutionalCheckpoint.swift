@@ -32,6 +32,9 @@ package protocol ConvolutionalSettings: Codable, Sendable {
   static var format: String { get }
   /// What such a file is, for messages.
   static var kind: String { get }
+  /// What the run's model says of itself, with no steps done.
+  associatedtype Model: ConvolutionalDescription
+  var model: Model { get }
   var training: ConvolutionalTraining { get }
   /// What is wrong with them besides the training, in one line.
   var problem: String? { get }

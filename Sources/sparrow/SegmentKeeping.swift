@@ -126,6 +126,8 @@ extension SegmentTrustOptions {
       files.fileExists(atPath: $0)
     }
     if isComplete {
+      // Runs of other verbs leave files of the same names.
+      _ = try ConvolutionalModel<Settings.Model>(path: folder.model)
       try Console.result("Finished: \(folder.path) has all of its steps; nothing is left to do")
       return nil
     }
