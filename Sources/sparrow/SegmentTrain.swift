@@ -350,19 +350,20 @@ struct SegmentLossOptions: ParsableArguments {
 final class FileProgress {
   private let what: String
   private let start = ContinuousClock.now
-  private var shown = ContinuousClock.now
-  private var hasShown = false
+  private var shown: ContinuousClock.Instant?
 
   init(_ what: String) { self.what = what }
 
   func show(_ done: Int, of total: Int) {
-    guard start.secondsSince() > 1, shown.secondsSince() > (Console.isTerminal ? 0.1 : 5) else {
-      return
-    }
-    (shown, hasShown) = (.now, true)
+    // The first line comes sooner than the others, lest work of some seconds be done in silence.
+    let isDue =
+      shown.map { $0.secondsSince() > (Console.isTerminal ? 0.1 : 5) }
+      ?? (start.secondsSince() > (Console.isTerminal ? 1 : 2))
+    guard isDue else { return }
+    shown = .now
     let line = "\(what): \(done) of \(total)"
     Console.isTerminal ? Console.overwrite(line) : Console.note(line)
   }
 
-  func finish() { if hasShown { Console.clearLine() } }
+  func finish() { if shown != nil { Console.clearLine() } }
 }
