@@ -109,6 +109,8 @@ package struct SegmentationLoss: Hashable, Codable, Sendable {
     specialClassCounts.contains(classes) ? "\(operation) of \(classes) classes" : operation
   }
 
+  package static let weights: ClosedRange<Float> = 0...1_000_000
+
   package var crossEntropyWeight: Float
   package var diceWeight: Float
   /// Keeps the Dice of an absent class finite.
@@ -118,5 +120,15 @@ package struct SegmentationLoss: Hashable, Codable, Sendable {
     self.crossEntropyWeight = crossEntropyWeight
     self.diceWeight = diceWeight
     self.smoothing = smoothing
+  }
+
+  /// What is wrong with one that comes from a file, in one line.
+  package var problem: String? {
+    for (name, weight) in [("cross-entropy", crossEntropyWeight), ("Dice", diceWeight)]
+    where !Self.weights.contains(weight) {
+      return "a loss with \(weight) of the \(name)"
+    }
+    return smoothing.isNormal && smoothing > 0 && smoothing <= 1_000_000
+      ? nil : "a Dice smoothed by \(smoothing)"
   }
 }

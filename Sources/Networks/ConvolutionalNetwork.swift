@@ -29,10 +29,8 @@ package final class ConvolutionalNetwork<B: Backend> {
     self.configuration = configuration
     self.backend = backend
     arena = try ParameterArena(configuration.parameterLayout, on: backend)
-    try backend.upload(parameters, into: arena.values)
     let layout = configuration.statisticsLayout
     self.statistics = try backend.allocate([layout.count], of: Float.self)
-    try backend.upload(statistics, into: self.statistics)
     batchStatistics = try backend.allocate([layout.count], of: Float.self)
     code = try CodeLayer(
       configuration.code, latents: configuration.latents, in: arena, on: backend)
@@ -46,6 +44,15 @@ package final class ConvolutionalNetwork<B: Backend> {
       freezesFrontEnd
       ? try FoldedNetwork(
         configuration, parameters: parameters, statistics: statistics, on: backend) : nil
+    try adopt(parameters: parameters, statistics: statistics)
+  }
+
+  /// Goes on with these, in the orders of `init`. A frozen front end holds a copy of its own, folded,
+  /// which would otherwise stay what it was.
+  package func adopt(parameters: [Float], statistics: [Float]) throws {
+    try backend.upload(parameters, into: arena.values)
+    try backend.upload(statistics, into: self.statistics)
+    try frontEnd?.adopt(parameters: parameters, statistics: statistics)
   }
 
   /// What the normalisations add to a variance.

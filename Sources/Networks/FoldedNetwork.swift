@@ -14,7 +14,7 @@ package final class FoldedNetwork<B: Backend> {
   private let arena: ParameterArena<B>
   private let code: CodeLayer<B>
   private let slots: [String: ParameterSlot]
-  private let parameters: [Float]
+  private var parameters: [Float]
 
   /// - Parameters:
   ///   - parameters: in the order of `configuration.parameterLayout`.
@@ -29,6 +29,12 @@ package final class FoldedNetwork<B: Backend> {
     slots = Dictionary(arena.layout.slots.map { ($0.name, $0) }) { first, _ in first }
     code = try CodeLayer(
       configuration.code, latents: configuration.latents, in: arena, on: backend)
+    self.parameters = parameters
+    try adopt(statistics: statistics)
+  }
+
+  /// Is used with these from now on, in the orders of `init`.
+  package func adopt(parameters: [Float], statistics: [Float]) throws {
     self.parameters = parameters
     try adopt(statistics: statistics)
   }

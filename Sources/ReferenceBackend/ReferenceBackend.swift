@@ -22,10 +22,8 @@ package final class ReferenceBackend: Backend {
   ) throws -> Tensor<Storage, Element> {
     let (bytes, overflow) = shape.count.multipliedReportingOverflow(
       by: MemoryLayout<Element>.stride)
-    guard !overflow, let storage = ReferenceStorage(byteCount: bytes) else {
-      throw BackendError.outOfMemory(bytes: overflow ? Int.max : bytes, detail: "host memory")
-    }
-    return Tensor(storage: storage, shape: shape)
+    return Tensor(
+      storage: try ReferenceStorage(byteCount: overflow ? .max : bytes), shape: shape)
   }
 
   package func upload<Element: Scalar>(
@@ -65,14 +63,49 @@ package final class ReferenceBackend: Backend {
 /// Host memory, aligned to a cache line.
 package final class ReferenceStorage {
   let pointer: UnsafeMutableRawPointer
+  private let reserved: Int
 
-  fileprivate init?(byteCount: Int) {
+  /// More than the machine has after what others of these hold is refused: the system may promise
+  /// it all the same, and end the process once it is used.
+  fileprivate init(byteCount: Int) throws {
+    let size = max(64, byteCount)
     var memory: UnsafeMutableRawPointer?
-    guard posix_memalign(&memory, 64, max(64, byteCount)) == 0, let memory else { return nil }
-    pointer = memory
+    guard HostMemory.reserve(size) else { throw HostMemory.shortage(of: byteCount) }
+    guard posix_memalign(&memory, 64, size) == 0, let memory else {
+      HostMemory.unreserve(size)
+      throw HostMemory.shortage(of: byteCount)
+    }
+    (pointer, reserved) = (memory, size)
   }
 
-  deinit { free(pointer) }
+  deinit {
+    free(pointer)
+    HostMemory.unreserve(reserved)
+  }
+}
+
+/// What the machine has, and what all tensors of this process hold of it.
+private enum HostMemory {
+  private static let total = Int(clamping: ProcessInfo.processInfo.physicalMemory)
+  private static let lock = NSLock()
+  // Guarded by `lock`.
+  nonisolated(unsafe) private static var held = 0
+
+  static func reserve(_ byteCount: Int) -> Bool {
+    lock.withLock {
+      guard byteCount <= total - held else { return false }
+      held += byteCount
+      return true
+    }
+  }
+
+  static func unreserve(_ byteCount: Int) { lock.withLock { held -= byteCount } }
+
+  static func shortage(of byteCount: Int) -> BackendError {
+    BackendError.outOfMemory(
+      bytes: byteCount,
+      detail: "this machine has \(total) in all, of which Sparrow holds \(lock.withLock { held })")
+  }
 }
 
 extension Tensor where Storage == ReferenceStorage {

@@ -45,6 +45,22 @@ package struct Augmentation: Codable, Hashable, Sendable {
 
   package init() {}
 
+  /// What is wrong with one that comes from a file, in one line: far beyond what is of use, and far
+  /// within what places and samples can be counted with.
+  package var problem: String? {
+    let magnitudes: [(name: String, value: Float, limits: ClosedRange<Float>)] = [
+      ("rotation", rotation, 0...360), ("scale", scale, 1...16),
+      ("elastic share", elasticShare, 0...1), ("elastic amplitude", elasticAmplitude, 0...1024),
+      ("elastic spacing", elasticSpacing, 1...65536), ("brightness", brightness, 0...16),
+      ("contrast", contrast, 0...16), ("gamma", gamma, 0...16), ("noise", noise, 0...16),
+      ("blur share", blurShare, 0...1), ("blur", blur, 0...8),
+      ("share of fading", classFading?.share ?? 0, 0...1),
+      ("limit of fading", classFading?.limit ?? 0, 0...1),
+    ]
+    return magnitudes.first { !$0.limits.contains($0.value) }
+      .map { "an augmentation with the \($0.name) \($0.value)" }
+  }
+
   /// Crops as they are in the image.
   package static let none = Augmentation()
 

@@ -33,6 +33,9 @@ package protocol ConvolutionalSettings: Codable, Sendable {
   static var format: String { get }
   /// What such a file is, for messages.
   static var kind: String { get }
+  /// What the run's model says of itself, with no steps done.
+  associatedtype Model: ConvolutionalDescription
+  var model: Model { get }
   var training: ConvolutionalTraining { get }
   /// What is wrong with them besides the training, in one line.
   var problem: String? { get }
@@ -76,6 +79,7 @@ package struct SegmentationSettings: ConvolutionalSettings {
   package var training: ConvolutionalTraining { model.training }
   package var problem: String? {
     model.problem ?? model.segmenting.selfTraining?.problem
+      ?? (limit ?? 1 >= 1 ? nil : "a limit of \(limit ?? 0) images")
       ?? (model.segmenting.classWeights.count == model.classes.count
         ? nil : "\(model.segmenting.classWeights.count) weights for \(model.classes.count) classes")
   }
@@ -129,7 +133,8 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
     if let problem = settings.training.problem ?? settings.problem {
       throw FileError(path: path, reason: "the run's settings: \(problem)")
     }
-    guard (0...1 << 53).contains(description.stepCount),
+    // Far more steps than any run has, and far from where counting on would overflow.
+    guard (0...1 << 40).contains(description.stepCount),
       (0...description.stepCount).contains(description.log.count)
     else {
       throw FileError(

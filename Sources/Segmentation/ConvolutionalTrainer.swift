@@ -80,6 +80,9 @@ package struct ConvolutionalTraining: Codable, Hashable, Sendable {
     if !(code.beta >= 0 && Float(code.beta).isFinite) || (code.beta > 0 && !code.beta.isNormal) {
       return "a penalty's weight of \(code.beta)"
     }
+    if let annealing = code.annealing, max(annealing.start, annealing.end) > network.latents {
+      return "a count annealed from \(annealing.start) of \(network.latents) latents"
+    }
     return code.target?.problem ?? code.annealing?.problem
   }
 }
@@ -385,9 +388,12 @@ extension ConvolutionalTrainer {
   /// - Throws: `TrainingError.unsuitableData` where it is of another run.
   func restore(_ state: ConvolutionalState) throws {
     try optimizer.restore(state.training.part(optimizer.stateNames), on: backend)
-    for (name, tensor) in ownTensors {
-      try backend.upload(try state.training.tensor(name, count: tensor.count), into: tensor)
+    func values(_ name: String, for tensor: B.Floats) throws -> [Float] {
+      try state.training.tensor(name, count: tensor.count)
     }
+    try network.adopt(
+      parameters: values("parameters", for: network.arena.values),
+      statistics: values("statistics", for: network.statistics))
     try control.restore(state.training, on: backend)
     if state.training["teacher_parameters"] != nil {
       teacher = ConvolutionalWeights(

@@ -10,6 +10,8 @@ package struct Corruption: Codable, Hashable, Sendable {
   /// The standard deviation of the noise.
   package var noise: Float
 
+  package static let noises: ClosedRange<Float> = 0...100
+
   package init(maskShare: Float = 0.25, maskSize: Int = 8, noise: Float = 0.1) {
     precondition((0...1).contains(maskShare) && maskSize > 0, "a share of squares with pixels")
     self.maskShare = maskShare
@@ -21,7 +23,7 @@ package struct Corruption: Codable, Hashable, Sendable {
   package var problem: String? {
     if !(0...1).contains(maskShare) { return "a share of \(maskShare) hidden" }
     if maskSize < 1 || maskSize > 1 << 16 { return "hidden squares of \(maskSize) pixels" }
-    return noise >= 0 && noise.isFinite ? nil : "noise of \(noise)"
+    return Self.noises.contains(noise) ? nil : "noise of \(noise)"
   }
 
   /// What a network gets and what it should give.

@@ -25,8 +25,9 @@ final class PretrainingTask<B: Backend>: TrainingTask {
   private let backend: B
   private let target: B.Floats
   private let positionsOfCrop: Int
-  private var inputs: [Float]
-  private var targets: [Float]
+  // Made at the first step: by then the backend has said whether its own, larger memory can be had.
+  private lazy var inputs = [Float](repeating: 0, count: target.count)
+  private lazy var targets = inputs
 
   init(
     _ crops: any CorruptedCrops, alpha: Double, _ training: ConvolutionalTraining, on backend: B
@@ -39,8 +40,6 @@ final class PretrainingTask<B: Backend>: TrainingTask {
     positionsOfCrop = side * side
     let pixels = training.cropSize * training.cropSize * training.network.inputs
     target = try backend.allocate([training.batchSize, pixels], of: Float.self)
-    inputs = [Float](repeating: 0, count: training.batchSize * pixels)
-    targets = inputs
   }
 
   func prepare(step: Int, _ workspace: ConvolutionalWorkspace<B>) throws {

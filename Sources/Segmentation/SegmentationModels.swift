@@ -62,13 +62,15 @@ package protocol ConvolutionalDescription: Codable, Sendable {
 }
 
 extension PretrainedDescription: ConvolutionalDescription {
+  /// Of the terms of the loss.
+  package static var weights: ClosedRange<Float> { 0...1e10 }
   package static var format: String { "convolutional autoencoder 1" }
   package static var kind: String { "a pretrained front end" }
   package var problem: String? {
     guard training.network.outputs == training.network.inputs else {
       return "\(training.network.outputs) outputs for \(training.network.inputs) channels"
     }
-    guard alpha >= 0, alpha.isFinite else { return "alpha is \(alpha)" }
+    guard alpha >= 0, alpha <= Double(Self.weights.upperBound) else { return "alpha is \(alpha)" }
     guard stepsDone >= 0, images >= 0 else { return "\(stepsDone) steps, \(images) images" }
     return corruption.problem
   }
@@ -87,6 +89,7 @@ extension SegmenterDescription: ConvolutionalDescription {
     guard (0...1).contains(segmenting.adaptation) else {
       return "an adaptation of \(segmenting.adaptation)"
     }
+    if let problem = segmenting.loss.problem ?? segmenting.augmentation.problem { return problem }
     if let outlines = segmenting.outlines {
       if let problem = outlines.problem { return problem }
       if classes.count != 2 { return "outlines by brightness between \(classes.count) classes" }

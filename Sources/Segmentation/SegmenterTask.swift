@@ -21,8 +21,10 @@ final class SegmenterTask<B: Backend>: TrainingTask {
   private let backend: B
   private let labels: B.Bytes
   private let weights: B.Floats
-  private var hostInputs: [Float]
-  private var hostLabels: [UInt8]
+  // Made at the first step: by then the backend has said whether its own, larger memory can be had.
+  private lazy var hostInputs = [Float](repeating: 0, count: labels.count * channels)
+  private lazy var hostLabels = [UInt8](repeating: 0, count: labels.count)
+  private let channels: Int
 
   init(
     _ crops: any LabelledCrops, loss: SegmentationLoss, classWeights: [Float],
@@ -36,8 +38,7 @@ final class SegmenterTask<B: Backend>: TrainingTask {
     labels = try backend.allocate([positions], of: UInt8.self)
     weights = try backend.allocate([classWeights.count], of: Float.self)
     try backend.upload(classWeights, into: weights)
-    hostInputs = [Float](repeating: 0, count: positions * training.network.inputs)
-    hostLabels = [UInt8](repeating: 0, count: positions)
+    channels = training.network.inputs
   }
 
   /// Goes on with other crops, and with other weights of as many classes.

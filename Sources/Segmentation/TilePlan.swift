@@ -50,14 +50,14 @@ package struct TilePlan: Equatable, Sendable {
   /// Multiples of `alignment`.
   package let paddedWidth, paddedHeight: Int
   package let alignment: Int
-  /// Multiples of `2 * alignment`, not below what was asked for.
+  /// Multiples of `2 * alignment`; tiles are not below what was asked for, or as large as the image.
   package let tileSize, halo: Int
   /// From top to bottom.
   package let bands: [Band]
 
   /// - Parameters:
   ///   - tileSize: pixels in a row and in a column of a tile, without its halo; rounded up to a
-  ///     multiple of `2 * alignment`.
+  ///     multiple of `2 * alignment`. More than the image has are the whole image.
   ///   - halo: how far beyond a pixel the network looks for its result; rounded up likewise.
   package init(width: Int, height: Int, tileSize: Int, halo: Int, alignment: Int) {
     precondition(width > 0 && height > 0 && tileSize > 0, "images and tiles have pixels")
@@ -65,7 +65,8 @@ package struct TilePlan: Equatable, Sendable {
     func aligned(_ length: Int, to step: Int) -> Int { (length + step - 1) / step * step }
     let paddedWidth = aligned(width, to: alignment)
     let paddedHeight = aligned(height, to: alignment)
-    let tileSize = aligned(tileSize, to: 2 * alignment)
+    // A tile larger than the image is the image, and may be of a size with which nothing is counted.
+    let tileSize = aligned(min(tileSize, max(width, height)), to: 2 * alignment)
     let halo = aligned(halo, to: 2 * alignment)
     func source(_ start: Int, of length: Int) -> Range<Int> {
       max(0, start - halo)..<min(length, min(length, start + tileSize) + halo)

@@ -5,6 +5,12 @@ package enum CheckpointInterval: Hashable, Sendable {
   case epochs(Int)
 
   package static let forms = "30s, 5m or 1h of time, 2epochs, 500steps"
+  /// Of runs that have no epochs.
+  package static let formsWithoutEpochs = "30s, 5m or 1h of time, 500steps"
+
+  package var isOfEpochs: Bool {
+    if case .epochs = self { true } else { false }
+  }
 
   /// For example `30s`, `5m`, `1h`, `1epoch`, `2e`, `500steps`; nil for anything else.
   package init?(_ text: String) {

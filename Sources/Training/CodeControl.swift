@@ -102,7 +102,11 @@ extension CodeControl {
     for (name, tensor) in ownTensors {
       try backend.upload(try state.tensor(name, count: tensor.count), into: tensor)
     }
-    step.bandwidth = try state.tensor(Self.bandwidthName, count: 1)[0]
+    let bandwidth = try state.tensor(Self.bandwidthName, count: 1)[0]
+    guard bandwidth > 0, bandwidth.isFinite else {
+      throw TrainingError.unsuitableData("the state of training has a bandwidth of \(bandwidth)")
+    }
+    step.bandwidth = bandwidth
   }
 }
 

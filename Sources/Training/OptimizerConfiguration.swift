@@ -39,7 +39,7 @@ package struct OptimizerConfiguration: Codable, Hashable, Sendable {
     case .sgd(let momentum):
       if !isDecay(momentum) { return "a momentum of \(momentum) is not within 0 and 1" }
     }
-    if let gradientLimit, !(gradientLimit > 0 && Float(gradientLimit).isFinite) {
+    if let gradientLimit, !(Float(gradientLimit) > 0 && Float(gradientLimit).isFinite) {
       return "a gradient limit of \(gradientLimit) is not above 0"
     }
     if let averageDecay, !isDecay(averageDecay) {

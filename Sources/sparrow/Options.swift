@@ -90,3 +90,12 @@ func requirePath(_ path: String, _ flag: String) throws {
 func requirePositive(_ count: Int, _ flag: String) throws {
   guard count >= 1 else { throw ValidationError("\(flag) must be at least 1, not \(count)") }
 }
+
+/// - Throws: `ValidationError` for a number outside of the limits of what it becomes.
+func requireWithin(_ value: Double, _ limits: ClosedRange<Float>, _ flag: String) throws {
+  guard (Double(limits.lowerBound)...Double(limits.upperBound)).contains(value) else {
+    throw ValidationError(
+      "\(flag) \(value) is not within \(significant(Double(limits.lowerBound), 7)) and "
+        + significant(Double(limits.upperBound), 7))
+  }
+}

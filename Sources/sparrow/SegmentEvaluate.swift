@@ -139,7 +139,7 @@ struct SegmentEvaluate: ParsableCommand {
   }
 
   func run() throws {
-    if let csv { try Folder.requireWritable(above: csv) }
+    if let csv { try requirePlace(forFile: csv) }
     let model = try model.map { try SegmenterModel(path: modelPath($0)) }
     if let model { try outlines.check(model) }
     let folder = try LabelledFolder(images: images ?? predictions ?? "", labels: labels)
@@ -159,7 +159,6 @@ struct SegmentEvaluate: ParsableCommand {
     } else {
       result = try score(folder, map)
     }
-    if let csv { try AtomicFile.write([UInt8](result.report.csv().utf8), to: csv) }
     if json.isOn {
       try Console.result(
         String(
@@ -170,7 +169,25 @@ struct SegmentEvaluate: ParsableCommand {
         Console.note("Segmented in \(significant(seconds, 3)) s an image (median)")
       }
     }
+    // After the figures: a file that cannot be written must not take them away.
+    if let csv { try AtomicFile.write([UInt8](result.report.csv().utf8), to: csv) }
     try sparrow.report(result.failures)
+  }
+
+  /// - Throws: `FileError` where the folder of a file is missing or not to be written, or the file is
+  ///   a folder itself.
+  private func requirePlace(forFile path: String) throws {
+    func isFolder(_ path: String) -> Bool {
+      var isFolder: ObjCBool = false
+      return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        && isFolder.boolValue
+    }
+    try Folder.requireWritable(above: path)
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+    guard isFolder(folder.path) else {
+      throw FileError(path: path, reason: "cannot write: there is no folder \(folder.path)")
+    }
+    guard !isFolder(path) else { throw FileError(path: path, reason: "cannot write: a folder") }
   }
 
   private struct Result {

@@ -12,7 +12,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
   let content: String
   let folder: SegmentRun
   let session: RunSession
-  let trust: TrustOptions
+  let trust: SegmentTrustOptions
   let verb: String
   /// Where the run goes on; from its start when nil.
   var resuming: ConvolutionalCheckpoint<Settings>?
@@ -102,7 +102,7 @@ extension SegmentJob {
   }
 }
 
-extension TrustOptions {
+extension SegmentTrustOptions {
   /// The run that `--resume` names, as its last checkpoint has it; nil where it is done, which is
   /// then said.
   func load<Settings: ConvolutionalSettings>(
@@ -117,6 +117,8 @@ extension TrustOptions {
       files.fileExists(atPath: $0)
     }
     if isComplete {
+      // Runs of other verbs leave files of the same names.
+      _ = try ConvolutionalModel<Settings.Model>(path: folder.model)
       try Console.result("Finished: \(folder.path) has all of its steps; nothing is left to do")
       return nil
     }

@@ -47,18 +47,18 @@ struct SegmentPretrain: ParsableCommand {
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
   var output: String?
-  @OptionGroup(title: "Trust") var trust: TrustOptions
+  @OptionGroup(title: "Trust") var trust: SegmentTrustOptions
 
   func validate() throws {
     guard trust.run == nil else {
-      return try TrustOptions.refuseSettings(besides: ["images"])
+      return try SegmentTrustOptions.refuseSettings(besides: ["images"])
     }
     try requirePath(required(images, "images"), "--images")
     try requirePath(required(output, "output"), "--output")
-    for (name, value) in [("--alpha", alpha), ("--beta", beta ?? 0), ("--noise", noise)]
-    where !(value >= 0 && value.isFinite) {
-      throw ValidationError("\(name) must not be negative, and is \(value)")
+    for (name, value) in [("--alpha", alpha), ("--beta", beta ?? 0)] {
+      try requireWithin(value, PretrainedDescription.weights, name)
     }
+    try requireWithin(noise, Corruption.noises, "--noise")
     guard (0..<1).contains(masked) else {
       throw ValidationError("--masked must be from 0 to below 1, not \(masked)")
     }
@@ -102,6 +102,7 @@ struct SegmentPretrain: ParsableCommand {
     configuration.code = CodeTraining(
       beta: beta ?? (target == nil ? (shape.code.hasPenalty ? 1e-3 : 0) : 1e-3),
       target: target.map { TargetL0($0) })
+    if let problem = configuration.problem { throw ValidationError(problem) }
     Console.note("Data: \(counted(unlabelled.count, "unlabelled image"))")
     Console.note("Network: \(shape.summary)\(skips ? ", with skips" : "")")
     let model = PretrainedDescription(

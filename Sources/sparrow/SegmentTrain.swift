@@ -48,11 +48,11 @@ struct SegmentTrain: ParsableCommand {
     help: ArgumentHelp("The folder to write; made where absent.", valueName: "run"),
     completion: .directory)
   var output: String?
-  @OptionGroup(title: "Trust") var trust: TrustOptions
+  @OptionGroup(title: "Trust") var trust: SegmentTrustOptions
 
   func validate() throws {
     guard trust.run == nil else {
-      return try TrustOptions.refuseSettings(besides: ["images", "labels", "unlabelled"])
+      return try SegmentTrustOptions.refuseSettings(besides: ["images", "labels", "unlabelled"])
     }
     try data.requireFolders()
     try requirePath(required(output, "output"), "--output")
@@ -309,9 +309,7 @@ struct SegmentLossOptions: ParsableArguments {
   var fading: Double?
 
   func validate() throws {
-    if !(dice >= 0 && dice.isFinite) {
-      throw ValidationError("--dice must not be negative, and is \(dice)")
-    }
+    try requireWithin(dice, SegmentationLoss.weights, "--dice")
     if let fading, !(0...1).contains(fading) {
       throw ValidationError("--fading \(fading) is not within 0 and 1")
     }
@@ -352,19 +350,20 @@ struct SegmentLossOptions: ParsableArguments {
 final class FileProgress {
   private let what: String
   private let start = ContinuousClock.now
-  private var shown = ContinuousClock.now
-  private var hasShown = false
+  private var shown: ContinuousClock.Instant?
 
   init(_ what: String) { self.what = what }
 
   func show(_ done: Int, of total: Int) {
-    guard start.secondsSince() > 1, shown.secondsSince() > (Console.isTerminal ? 0.1 : 5) else {
-      return
-    }
-    (shown, hasShown) = (.now, true)
+    // The first line comes sooner than the others, lest work of some seconds be done in silence.
+    let isDue =
+      shown.map { $0.secondsSince() > (Console.isTerminal ? 0.1 : 5) }
+      ?? (start.secondsSince() > (Console.isTerminal ? 1 : 2))
+    guard isDue else { return }
+    shown = .now
     let line = "\(what): \(done) of \(total)"
     Console.isTerminal ? Console.overwrite(line) : Console.note(line)
   }
 
-  func finish() { if hasShown { Console.clearLine() } }
+  func finish() { if shown != nil { Console.clearLine() } }
 }

@@ -2,8 +2,21 @@ import ArgumentParser
 import Foundation
 import Training
 
+/// What kind of run it is that `RunTrustOptions` are of.
+protocol RunKind {
+  static var hasEpochs: Bool { get }
+}
+
+/// Of `sparrow train`.
+enum EpochRun: RunKind { static var hasEpochs: Bool { true } }
+/// Of `sparrow segment`: crops are drawn without end.
+enum StepRun: RunKind { static var hasEpochs: Bool { false } }
+
+typealias TrustOptions = RunTrustOptions<EpochRun>
+typealias SegmentTrustOptions = RunTrustOptions<StepRun>
+
 /// `--resume`, `--checkpoint-every`, `--verify-every` and `--on-device-failure`.
-struct TrustOptions: ParsableArguments {
+struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
   @Option(
     name: .customLong("resume"),
     help: ArgumentHelp(
@@ -17,7 +30,7 @@ struct TrustOptions: ParsableArguments {
   @Option(
     name: .customLong("checkpoint-every"),
     help: ArgumentHelp(
-      "How often the run is saved: \(CheckpointInterval.forms), or off (default: 1m).",
+      "How often the run is saved: \(Self.intervals), or off (default: 1m).",
       discussion: """
         checkpoint.safetensors is all that is needed to go on; the one before it is kept beside \
         it. SIGINT and SIGTERM save the run and stop it; a second one stops it at once.
@@ -41,10 +54,14 @@ struct TrustOptions: ParsableArguments {
   func validate() throws {
     if let run { try requirePath(run, "--resume") }
     if let verifyEvery { try requirePositive(verifyEvery, "--verify-every") }
-    if let every, every != "off", CheckpointInterval(every) == nil {
-      throw ValidationError(
-        "--checkpoint-every takes \(CheckpointInterval.forms), or off, not \(every)")
+    guard let every, every != "off" else { return }
+    guard let interval = CheckpointInterval(every), Kind.hasEpochs || !interval.isOfEpochs else {
+      throw ValidationError("--checkpoint-every takes \(Self.intervals), or off, not \(every)")
     }
+  }
+
+  private static var intervals: String {
+    Kind.hasEpochs ? CheckpointInterval.forms : CheckpointInterval.formsWithoutEpochs
   }
 
   /// Nil for none.

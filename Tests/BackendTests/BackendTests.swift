@@ -23,6 +23,22 @@ private func walk(_ cases: [any OperationCase], on backend: some Backend) throws
   }
 
   /// The number of threads changes the division of work, never a bit.
+  /// Memory that the system would promise twice over, and take the process for once it is used.
+  @Test func moreMemoryThanTheMachineHasIsRefused() throws {
+    let backend = ReferenceBackend()
+    let total = Int(clamping: ProcessInfo.processInfo.physicalMemory)
+    let first = try backend.allocate([1 << 16], of: UInt8.self)
+    let asked = total - (1 << 12)
+    let error = #expect(throws: BackendError.self) {
+      _ = try backend.allocate([asked], of: UInt8.self)
+    }
+    #expect(
+      "\(try #require(error))".contains(
+        "cannot allocate \(asked) bytes: this machine has \(total) in all, of which"))
+    withExtendedLifetime(first) {}
+    #expect(throws: BackendError.self) { _ = try backend.allocate([.max / 2], of: Float.self) }
+  }
+
   @Test func threadsDoNotChangeBits() throws {
     func product(threads: Int) throws -> [Float] {
       let backend = ReferenceBackend(threads: threads)

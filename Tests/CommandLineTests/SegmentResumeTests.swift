@@ -178,6 +178,9 @@ import Testing
     let outcome = try await Tool.onReference(
       "train", "--data", "glyphs:100", "--batch", "50", "--epochs", "1", "--output", run)
     try #require(outcome.status == 0, "\(outcome.errors)")
+    expectFailure(
+      try await Tool.onReference("segment", "pretrain", "--resume", run),
+      "\(run)/model.safetensors: of the format \"autoencoder 2\"; a pretrained front end is of")
     unlink(run + "/metrics.csv")
     expectFailure(
       try await Tool.onReference("segment", "train", "--resume", run),

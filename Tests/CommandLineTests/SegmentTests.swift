@@ -70,6 +70,40 @@ private struct Cells: Sendable {
     #expect(wrong.status == 64 && wrong.errors.contains("--views"), "\(wrong.errors)")
   }
 
+  @Test func aTileLargerThanAllImagesIsTheImage() async throws {
+    let cells = try await Cells.shared.value
+    #expect(
+      try await cells.figures(of: cells.model, "--tile", "\(Int.max)")
+        == cells.figures(of: cells.model))
+  }
+
+  /// Before the work, not after it.
+  @Test func aTableWithoutAPlaceIsRefused() async throws {
+    let cells = try await Cells.shared.value
+    for (file, words) in [
+      (cells.file("absent/x.csv"), "there is no folder \(cells.file("absent"))"),
+      (cells.folder, "a folder"),
+    ] {
+      let outcome = try await Tool.onReference(
+        "segment", "evaluate", "--model", cells.model, "--images", cells.images, "--labels",
+        cells.labels, "--csv", file)
+      expectFailure(outcome, "\(file): cannot write: \(words)")
+      #expect(outcome.deviceLine == "", "\(outcome.errors)")
+    }
+  }
+
+  /// Labels that this machine has room for, but not the images.
+  @Test func cropsThatNoMemoryHoldsAreAnError() async throws {
+    let cells = try await Cells.shared.value
+    let half = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
+    let side = min(1 << 16, Int(Double(half).squareRoot()) / 8 * 8)
+    let outcome = try await Tool.onReference(
+      "segment", "train", "--images", cells.images, "--labels", cells.labels, "--crop", "\(side)",
+      "--batch", "\(max(1, half / (side * side)))", "--steps", "1", "--output",
+      cells.file("large"))
+    expectFailure(outcome, "out of memory (try a smaller --batch", "this machine has")
+  }
+
   /// A model adapts to images as much as it was told in training, unless a prediction asks for
   /// something else.
   @Test func modelsAdaptToImages() async throws {

@@ -58,12 +58,28 @@ import Testing
     (
       ["fetch", "mnist", "--to", "x", "--mirror", "ftp://localhost/"], "--mirror 'ftp://localhost/'"
     ),
+    (Self.segment("pretrain", "--beta", "1e39"), "--beta 1e+39 is not within 0 and 1e+10. See"),
+    (Self.segment("pretrain", "--beta", "1e308"), "--beta 1e+308 is not within 0 and 1e+10"),
+    (Self.segment("pretrain", "--alpha", "1e308"), "--alpha 1e+308 is not within 0 and 1e+10"),
+    (Self.segment("pretrain", "--alpha", "nan"), "--alpha nan is not within 0 and 1e+10"),
+    (Self.segment("pretrain", "--noise", "1e308"), "--noise 1e+308 is not within 0 and 100"),
+    (Self.segment("train", "--dice", "1e308"), "--dice 1e+308 is not within 0 and 1000000"),
+    (
+      Self.segment("pretrain", "--checkpoint-every", "2epochs"),
+      "--checkpoint-every takes 30s, 5m or 1h of time, 500steps, or off, not 2epochs"
+    ),
+    (Self.segment("train", "--checkpoint-every", "1e"), "500steps, or off, not 1e"),
     (["devices", "--device", "1:"], "--device: '1:'"),
     (["check", "--json", "yes"], "'yes'"),
   ])
   func wrongCommandLines(arguments: [String], words: String) async throws {
     // Nothing here may come so far as to need a device.
     expectFailure(try await Tool.run(arguments), status: 64, words)
+  }
+
+  private static func segment(_ verb: String, _ options: String...) -> [String] {
+    ["segment", verb, "--images", "x", "--output", "y"]
+      + (verb == "train" ? ["--labels", "z"] : []) + options
   }
 
   @Test func aBadDefaultDeviceIsNamedByItsVariable() async throws {
@@ -91,6 +107,16 @@ import Testing
     // An example that is too long for a terminal is broken, and can no longer be copied.
     #expect(!lines.contains { $0.hasPrefix("-") })
     #expect(try await Tool.run(["help"] + command).output == outcome.output)
+  }
+
+  /// Each verb's help offers what it takes.
+  @Test func onlyRunsWithEpochsOfferThem() async throws {
+    for (verb, hasEpochs) in [
+      (["train"], true), (["segment", "train"], false), (["segment", "pretrain"], false),
+    ] {
+      let help = try await Tool.run(verb + ["--help"]).output
+      #expect(help.contains("500steps") && help.contains("2epochs") == hasEpochs, "\(help)")
+    }
   }
 
   @Test func theVersionIsPrinted() async throws {

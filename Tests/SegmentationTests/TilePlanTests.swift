@@ -80,6 +80,14 @@ struct TilePlanTests {
     #expect(plan.bands.last?.rows.upperBound == height)
   }
 
+  @Test func aTileLargerThanTheImageIsTheImage() {
+    func plan(_ tileSize: Int) -> TilePlan {
+      TilePlan(width: 33, height: 17, tileSize: tileSize, halo: 8, alignment: 4)
+    }
+    for size in [34, 4096, Int.max - 1, .max] { #expect(plan(size) == plan(33)) }
+    #expect(plan(.max).tileCount == 1)
+  }
+
   /// A sum over a window as wide as the halo and pooling windows, in tiles from rows as they stream
   /// by and in the whole padded image: the same numbers.
   @Test(arguments: settings.prefix(40)) func tilesGiveTheWholeImagesResult(_ setting: Setting) {

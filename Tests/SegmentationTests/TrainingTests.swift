@@ -222,6 +222,65 @@ private func pretrained<B: Backend>(
     }
   }
 
+  /// What the front end is when a run goes on is the checkpoint's, not what a new run starts from.
+  @Test(
+    arguments: [Code.relu, .topK(3), .batchTopK(3), .jumpReLU, .hardConcrete, .l1], [false, true])
+  func aFrozenRunThatWasStoppedEndsWithTheSameBits(code: Code, learnsUnlabelled: Bool) throws {
+    let backend = ReferenceBackend()
+    let (front, _) = try pretrained(steps: 10, code: code, on: backend)
+    let images = brightSpots(count: 4)
+    let normalisation = front.description.normalisation
+    let classes = try #require(spots)
+    var own = settings(.pretrained)
+    own.freezesFrontEnd = true
+    if learnsUnlabelled {
+      (own.selfTraining, own.adaptation) = (SelfTraining(start: 0.4), 0.3)
+    }
+    let configuration = training(network(code: code), steps: 10)
+    func train(
+      _ front: PretrainedModel?, from state: ConvolutionalState? = nil,
+      _ keeper: RunKeeper<ConvolutionalState>? = nil,
+      verification: StepVerification<ReferenceBackend>? = nil
+    ) throws -> SegmenterModel {
+      try SegmenterTrainer.train(
+        configuration, own, images: normalised(Array(images[..<2]), normalisation),
+        unlabelled: learnsUnlabelled ? Array(images[2...]) : [], normalisation: normalisation,
+        classes: classes, pretrained: front, from: state, keeper: keeper,
+        verification: verification, on: backend
+      ) { _ in }
+    }
+    let whole = try train(front)
+    let folder = try TemporaryFolder()
+    let settings = SegmentationSettings(
+      model: SegmenterDescription(
+        training: configuration, segmenting: own, normalisation: normalisation, classes: classes,
+        stepsDone: 0, images: 2), images: "/images", labels: "/labels", limit: nil)
+    let description = ConvolutionalCheckpoint<SegmentationSettings>.Description(
+      settings: settings, content: "", device: "", program: "")
+    // Before the teacher and after it.
+    for stop in [2, 9] {
+      let store = CheckpointStore(folder: try folder.makeFolder("stopped-\(stop)"))
+      var asked = 0
+      let keeper = RunKeeper<ConvolutionalState>(
+        store: store, interval: nil,
+        requestedStop: {
+          asked += 1
+          return asked == stop ? 2 : nil
+        },
+        contents: {
+          try ConvolutionalCheckpoint(description: description, state: $0).contents()
+        })
+      #expect(throws: RunInterrupted.self) { try train(front, keeper) }
+      let saved = try ConvolutionalCheckpoint<SegmentationSettings>(path: store.current).state
+      #expect((1..<10).contains(saved.training.stepCount))
+      let verification = StepVerification(every: 2, oracle: ReferenceBackend())
+      let resumed = try train(nil, from: saved, verification: verification)
+      #expect(verification.steps > 0)
+      #expect(resumed.parameters == whole.parameters)
+      #expect(resumed.statistics == whole.statistics)
+    }
+  }
+
   @Test func aFrontEndOfAnotherShapeIsRefused() throws {
     let backend = ReferenceBackend()
     let (front, _) = try pretrained(steps: 1, on: backend)
@@ -229,6 +288,101 @@ private func pretrained<B: Backend>(
       try segmenter(
         steps: 1, code: .topK(3), levels: 3, settings(.pretrained), pretrained: front, on: backend)
     }
+  }
+}
+
+/// Files that only look like a run of this program's: their checksum is right, their settings are
+/// not.
+@Suite struct CheckpointSettingsTests {
+  private typealias Checkpoint = ConvolutionalCheckpoint<SegmentationSettings>
+
+  /// A checkpoint after a step.
+  private func checkpoint() throws -> Checkpoint {
+    let images = brightSpots(count: 2)
+    let normalisation = try percentiles(images)
+    let (configuration, own) = (training(network(), steps: 2), settings())
+    let description = Checkpoint.Description(
+      settings: SegmentationSettings(
+        model: SegmenterDescription(
+          training: configuration, segmenting: own, normalisation: normalisation,
+          classes: try #require(spots), stepsDone: 0, images: 2), images: "/i", labels: "/l",
+        limit: nil), content: "", device: "", program: "")
+    let folder = try TemporaryFolder()
+    let store = CheckpointStore(folder: folder.path)
+    #expect(throws: RunInterrupted.self) {
+      try SegmenterTrainer.train(
+        configuration, own, images: normalised(images, normalisation),
+        normalisation: normalisation, classes: description.settings.model.classes,
+        pretrained: nil,
+        keeper: RunKeeper(
+          store: store, interval: nil, requestedStop: { 2 },
+          contents: { try Checkpoint(description: description, state: $0).contents() }),
+        verification: StepVerification<ReferenceBackend>?.none, on: ReferenceBackend()
+      ) { _ in }
+    }
+    return try Checkpoint(path: store.current)
+  }
+
+  private func read(_ checkpoint: Checkpoint) throws -> Checkpoint {
+    let folder = try TemporaryFolder()
+    try checkpoint.contents().write(to: folder.file("x"))
+    return try Checkpoint(path: folder.file("x"))
+  }
+
+  @Test func settingsBeyondTheirLimitsAreRefused() throws {
+    let good = try checkpoint()
+    _ = try read(good)
+    func expect(
+      _ words: String, sourceLocation: SourceLocation = #_sourceLocation,
+      _ change: (inout SegmentationSettings) -> Void
+    ) throws {
+      var bad = good
+      change(&bad.description.settings)
+      let error = #expect(throws: FileError.self, sourceLocation: sourceLocation) {
+        try read(bad)
+      }
+      #expect("\(try #require(error))".contains(words), sourceLocation: sourceLocation)
+    }
+    for spacing: Float in [0, 1e-30, -32] {
+      try expect("elastic spacing") { $0.model.segmenting.augmentation.elasticSpacing = spacing }
+    }
+    for (name, place) in [
+      ("rotation", \Augmentation.rotation), ("scale", \.scale), ("elastic share", \.elasticShare),
+      ("elastic amplitude", \.elasticAmplitude), ("elastic spacing", \.elasticSpacing),
+      ("brightness", \.brightness), ("contrast", \.contrast), ("gamma", \.gamma),
+      ("noise", \.noise), ("blur share", \.blurShare), ("blur", \.blur),
+    ] as [(String, WritableKeyPath<Augmentation, Float>)] {
+      for value: Float in [1e19, -1] {
+        try expect(name) { $0.model.segmenting.augmentation[keyPath: place] = value }
+      }
+    }
+    try expect("share of fading") {
+      $0.model.segmenting.augmentation.classFading = .init(share: 2, limit: 0.5)
+    }
+    try expect("limit of fading") {
+      $0.model.segmenting.augmentation.classFading = .init(share: 0.5, limit: -1)
+    }
+    try expect("smoothed by") { $0.model.segmenting.loss.smoothing = 0 }
+    try expect("of the Dice") { $0.model.segmenting.loss.diceWeight = 1e30 }
+    try expect("of the cross-entropy") { $0.model.segmenting.loss.crossEntropyWeight = -1 }
+    try expect("gradient limit") { $0.model.training.optimizer.gradientLimit = 1e-60 }
+    try expect("latents") {
+      $0.model.training.code.annealing = AnnealedCount(
+        from: 1 << 20, to: 3, over: 0.3, shape: .exponential)
+    }
+  }
+
+  @Test func countsBeyondTheirLimitsAreRefused() throws {
+    let good = try checkpoint()
+    var bad = good
+    bad.description.log.count = .max
+    #expect(throws: FileError.self) { try read(bad) }
+    bad = good
+    bad.description.stepCount = 1 << 47
+    #expect(throws: FileError.self) { try read(bad) }
+    bad = good
+    bad.description.settings.limit = -1
+    #expect(throws: FileError.self) { try read(bad) }
   }
 }
 
