@@ -115,7 +115,7 @@ struct SegmentRun {
   /// - Throws: `FileError` where the folder holds a run already or cannot be made.
   func refuseExisting() throws {
     let store = CheckpointStore(folder: path)
-    for file in [model, metrics, store.current, store.previous]
+    for file in [model, metrics, picturePath, store.current, store.previous]
     where FileManager.default.fileExists(atPath: file) {
       throw FileError(
         path: path,

@@ -97,7 +97,7 @@ struct Train: ParsableCommand {
       try extend(&description.model.training, to: epochs, done: done, isWithin: checkpoint.run)
     }
     let configuration = description.model.training
-    if done == configuration.epochs, folder.isComplete {
+    if done == configuration.epochs, folder.isComplete(epochs: done) {
       return try Console.result(
         "Finished: \(folder.path) has all of its \(counted(done, "epoch")); nothing is left to do")
     }

@@ -146,8 +146,7 @@ struct TrainJob: BackendTask {
   private func save<B: Backend>(_ trainer: Trainer<B>) throws {
     var model = description.model
     model.epochsDone = trainer.lastGoodEpoch
-    try ModelFile(description: model, parameters: trainer.lastGoodParameters)
-      .write(to: folder.model)
+    try folder.write(ModelFile(description: model, parameters: trainer.lastGoodParameters))
   }
 
   /// The error, and where memory was short what would fit.

@@ -162,6 +162,42 @@ private func expectSameEnd(
       try await resume(other, "--epochs", "5"), status: 64, "--epochs 5", "depends on its 2 epochs")
   }
 
+  /// Killed after its last checkpoint: before its model, and between the model and the picture.
+  @Test func aLongerRunThatLacksItsOwnResultsIsFinished() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let results = ["model.safetensors", "reconstructions.png", "metrics.csv"]
+    func contents() throws -> [UInt64] { try results.map { try fingerprint(of: "\(run)/\($0)") } }
+    let first = try await Tool.run(arguments(run, epochs: 3))
+    try #require(first.status == 0, "\(first.errors)")
+    let old = try Dictionary(
+      uniqueKeysWithValues: results.map { ($0, try bytes(of: "\(run)/\($0)")) })
+    let longer = try await resume(run, "--epochs", "5")
+    try #require(longer.status == 0, "\(longer.errors)")
+    let whole = try contents()
+
+    for name in results {
+      _ = try folder.write(old[name] ?? [], to: "run/\(name)")
+      // The picture of an older model is not left beside the model.
+      if name == "reconstructions.png" { unlink(run + "/reconstructions.png") }
+      let last = try await resume(run)
+      #expect(last.status == 0, "\(last.errors)")
+      #expect(!last.output.contains("Finished"), "\(name)")
+      #expect(try contents() == whole, "\(name)")
+    }
+    #expect(try await resume(run).output.hasPrefix("Finished: "))
+
+    // Until the new model is there, the old one is.
+    let stopped = try await Tool.run(
+      ["train", "--resume", run, "--epochs", "100000", "--device", "reference"],
+      through: [
+        "/bin/sh", "-c", "ulimit -t 100; \"$@\" & p=$!; sleep 1; kill -KILL $p; wait $p", "sh",
+      ])
+    #expect(stopped.status == 137, "\(stopped.errors)")
+    #expect(try fingerprint(of: run + "/model.safetensors") == whole[0])
+    #expect(try fingerprint(of: run + "/reconstructions.png") == whole[1])
+  }
+
   @Test func badResumes() async throws {
     let folder = try TemporaryFolder()
     expectFailure(
