@@ -172,6 +172,7 @@ struct SegmentPretrain: ParsableCommand {
       try model.write(to: folder.model)
       try folder.write(log)
       let report = try Pretrainer.evaluate(model, images: images, on: backend)
+      try keeping.session.check()
       try ImageFile.writePNG(report.picture, to: folder.picturePath)
       keeping.finish()
       try Console.result(

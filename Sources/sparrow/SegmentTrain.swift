@@ -176,6 +176,7 @@ struct SegmentTrain: ParsableCommand {
       try folder.write(log)
       let predictor = try SegmentationPredictor(model, on: backend)
       let prediction = try predictor.predict(originals[0].image)
+      try keeping.session.check()
       try ImageFile.writePNG(
         SegmentationPicture.comparison(
           originals[0].image, truth: originals[0].labels, prediction: prediction,

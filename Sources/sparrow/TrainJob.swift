@@ -24,7 +24,7 @@ struct TrainJob: BackendTask {
 
   /// How to go on, for the end of a message.
   var advice: String {
-    session.store.isEmpty
+    session.store.isEmpty || session.isLost
       ? "" : "; 'sparrow train --resume \(folder.path)' goes on from the last checkpoint"
   }
 
@@ -82,6 +82,7 @@ struct TrainJob: BackendTask {
       // Another process may have been there in between.
       try folder.refuseExistingRun()
     } else {
+      try session.check()
       try folder.write(resuming?.history ?? [])
     }
     if let resuming {
@@ -119,6 +120,7 @@ struct TrainJob: BackendTask {
       display.show(event)
       if case .warning(let line) = event { Console.note("Warning: \(line)") }
       guard case .epoch(let metrics) = event else { return }
+      try session.check()
       try folder.append(metrics)
       // A long run that is cut off leaves a model of a minute ago at most.
       if lastSaved.secondsSince() > 60 {
@@ -135,6 +137,7 @@ struct TrainJob: BackendTask {
     let evaluator = try Evaluator(
       trainer.step.network, batchSize: min(256, dataset.test.count))
     let report = try evaluator.evaluate(dataset.test, normalisation: .unit)
+    try session.check()
     try ImageFile.writePNG(
       reconstructions(of: dataset.test, count: 64, evaluator: evaluator, normalisation: .unit),
       to: folder.picture)
@@ -146,6 +149,7 @@ struct TrainJob: BackendTask {
   private func save<B: Backend>(_ trainer: Trainer<B>) throws {
     var model = description.model
     model.epochsDone = trainer.lastGoodEpoch
+    try session.check()
     try folder.write(ModelFile(description: model, parameters: trainer.lastGoodParameters))
   }
 

@@ -316,9 +316,42 @@ private func expectSameEnd(
       arguments(run, epochs: 100_000),
       through: Wrapper.afterCheckpoint(of: run, "mv \(run) \(run)x"))
     #expect(outcome.status == 1)
-    #expect(outcome.errorLines.last?.contains("No such file or directory") == true)
+    #expect(
+      outcome.errorLines.last
+        == "Error: \(run): was removed or taken over by another process; nothing more is written "
+        + "to it")
     #expect(folder.names.contains("runx/checkpoint.safetensors"))
   }
+  /// The new run is left alone, and stays locked.
+  @Test func aFolderThatAnotherRunHasTakenOverIsLeftAlone() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let command = ([try Tool.path] + arguments(run, epochs: 100_000, ["--seed", "6"]))
+      .map { "\"\($0)\"" }.joined(separator: " ")
+    let outcome = try await Tool.run(
+      arguments(run, epochs: 100_000),
+      through: Wrapper.afterCheckpoint(
+        of: run,
+        """
+        kill -STOP $p
+        mv "\(run)" "\(run)x"
+        \(command) 2>/dev/null & q=$!
+        while kill -0 $q 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do
+          sleep 0.005
+        done
+        kill -CONT $p
+        wait $p; echo first $?
+        [ -e "\(run)/run.lock" ] && echo locked
+        kill -INT $q; wait $q; echo second $?
+        """))
+    #expect(outcome.output == "first 1\nlocked\nsecond 130\n", "\(outcome.errors)")
+    #expect(
+      outcome.errorLines.last?.hasSuffix(
+        "\(run): was removed or taken over by another process; "
+          + "nothing more is written to it") == true, "\(outcome.errors)")
+    #expect(!folder.names.contains("run/run.lock"))
+  }
+
 }
 
 @Suite struct DeviceFailureTests {

@@ -183,4 +183,25 @@ private func write(_ data: Data, _ path: String) throws {
     withExtendedLifetime(lock) {}
     #expect(throws: FileError.self) { try RunLock(folder: folder.file("absent")) }
   }
+
+  @Test func aFolderThatAnotherHasTakenOverIsLeftAlone() throws {
+    let folder = try savedRun()
+    let (path, moved) = (try folder.makeFolder("run"), folder.file("moved"))
+    let checkpoint = try Checkpoint(path: CheckpointStore(folder: folder.path).current)
+    let store = CheckpointStore(folder: path)
+    var lock: RunLock? = try RunLock(folder: path)
+    store.guardWrites(by: try #require(lock))
+    try store.write { try checkpoint.contents() }
+    try store.finish()
+    #expect(rename(path, moved) == 0)
+    _ = try folder.makeFolder("run")
+    let other = try RunLock(folder: path)
+    let error = #expect(throws: FileError.self) { try lock?.check() }
+    #expect(error?.path == path && error?.reason.contains("taken over") == true)
+    try store.write { try checkpoint.contents() }
+    #expect(throws: FileError.self) { try store.finish() }
+    lock = nil
+    #expect(try FileManager.default.contentsOfDirectory(atPath: path) == ["run.lock"])
+    try other.check()
+  }
 }
