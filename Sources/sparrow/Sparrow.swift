@@ -41,6 +41,7 @@ struct Sparrow: ParsableCommand {
     StopSignals.unblock()
     FaultInjection.armFromEnvironment()
     do {
+      try CommandArguments.requireUTF8()
       var command = try parseAsRoot()
       try command.run()
     } catch {

@@ -74,6 +74,34 @@ import Testing
     #expect(!folder.names.contains("run"))
   }
 
+  @Test(arguments: [
+    ("\\377\\376.png", "cannot open: its name is not UTF-8"), ("broken.png", "cannot open: "),
+  ])
+  func anImageThatCannotBeOpened(name: String, words: String) async throws {
+    let folder = try TemporaryFolder()
+    let images = try folder.makeFolder("images")
+    try ImageFile.writePNG(pattern(width: 6, height: 5), to: folder.file("images/a.png"))
+    let outcome = try await Tool.onReference(
+      "train", "--data", "images:\(images)", "--output", folder.file("run"),
+      through: [
+        "/bin/sh", "-c", "ln -s nowhere \"\(images)/$(printf '\(name)')\"; exec \"$0\" \"$@\"",
+      ])
+    expectFailure(outcome, "Error: \(images)/", words)
+  }
+
+  /// A text could not hold it, and the folder would have another name.
+  @Test func aPathThatIsNotUTF8() async throws {
+    let folder = try TemporaryFolder()
+    let outcome = try await Tool.onReference(
+      "train", "--data", "glyphs:50", "--epochs", "1",
+      through: [
+        "/bin/sh", "-c",
+        "exec \"$0\" \"$@\" --output \"$(printf '\(folder.path)/x\\377\\376')\"",
+      ])
+    expectFailure(outcome, status: 64, "is not valid UTF-8")
+    #expect(folder.names == [])
+  }
+
   @Test func aBatchLargerThanTheSet() async throws {
     let folder = try TemporaryFolder()
     for command in [["train", "--output", folder.file("run")], ["bench", "train"]] {
