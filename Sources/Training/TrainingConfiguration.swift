@@ -68,7 +68,9 @@ package struct TrainingConfiguration: Hashable, Sendable {
       ("alpha", alpha), ("beta", beta), ("contractive", contractive),
       ("the learning rate", learningRate), ("the encoder's rate", encoderRate),
     ] {
-      if !(value >= 0 && value.isFinite) { return "\(name) is \(value); it is zero or more" }
+      if !(value >= 0 && Float(value).isFinite) {
+        return "\(name) is \(value); it is zero or more, and finite in single precision"
+      }
     }
     // Its logarithm is taken.
     if beta > 0, !(beta.isNormal && Float(beta).isFinite) {

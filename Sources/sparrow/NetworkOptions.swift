@@ -87,9 +87,7 @@ struct NetworkOptions: ParsableArguments {
   var targetL0: Double?
 
   func validate() throws {
-    if let targetL0, !(targetL0 > 0 && targetL0.isFinite) {
-      throw ValidationError("--target-l0 must be above 0, not \(targetL0)")
-    }
+    try requirePositive(targetL0, "--target-l0")
     _ = try parsedCode()
   }
 

@@ -55,16 +55,11 @@ struct SegmentPretrain: ParsableCommand {
     }
     try requirePath(required(images, "images"), "--images")
     try requirePath(required(output, "output"), "--output")
-    for (name, value) in [("--alpha", alpha), ("--beta", beta ?? 0), ("--noise", noise)]
-    where !(value >= 0 && value.isFinite) {
-      throw ValidationError("\(name) must not be negative, and is \(value)")
+    for (name, value) in [("--alpha", alpha), ("--beta", beta ?? 0), ("--noise", noise)] {
+      try requireNotNegative(value, name)
     }
-    guard (0..<1).contains(masked) else {
-      throw ValidationError("--masked must be from 0 to below 1, not \(masked)")
-    }
-    if let targetL0, !(targetL0 > 0 && targetL0.isFinite) {
-      throw ValidationError("--target-l0 must be above 0, not \(targetL0)")
-    }
+    try requireShare(masked, "--masked")
+    try requirePositive(targetL0, "--target-l0")
   }
 
   func run() throws {

@@ -65,26 +65,16 @@ struct TrainingOptions: ParsableArguments {
   func validate() throws {
     if let epochs { try requirePositive(epochs, "--epochs") }
     try requirePositive(batch, "--batch")
-    for (name, value) in [("--learning-rate", learningRate), ("--clip", clip)] {
-      guard let value else { continue }
-      guard value > 0, value.isFinite else {
-        throw ValidationError("\(name) must be a positive number, not \(value)")
-      }
-    }
+    try requirePositive(learningRate, "--learning-rate")
+    try requirePositive(clip, "--clip")
     for (name, value) in [
       ("--alpha", alpha), ("--beta", beta), ("--contractive", contractive), ("--warmup", warmup),
       ("--decay-start", decayStart),
     ] {
-      guard let value else { continue }
-      guard value >= 0, value.isFinite else {
-        throw ValidationError("\(name) must not be negative, and is \(value)")
-      }
+      try requireNotNegative(value, name)
     }
     for (name, value) in [("--momentum", momentum), ("--beta2", beta2), ("--average", average)] {
-      guard let value else { continue }
-      guard (0..<1).contains(value) else {
-        throw ValidationError("\(name) must be from 0 to below 1, not \(value)")
-      }
+      try requireShare(value, name)
     }
     if momentum != nil, optimizer != .sgd {
       throw ValidationError("--momentum is of --optimizer sgd")

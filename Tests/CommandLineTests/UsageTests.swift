@@ -29,6 +29,46 @@ import Testing
     (["train", "--data", "idx:a,b,c", "--output", "x"], "--data 'idx:a,b,c'"),
     (["train", "--data", "glyphs", "--output", "x", "--device", ""], "--device"),
     (["train", "--data", "glyphs", "--output", "x", "--device", "0:0:0"], "--device: '0:0:0'"),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--clip", "1e-320"],
+      "--clip 1e-320 is too small"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--clip", "1e-46"],
+      "--clip 1e-46 is too small"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--clip", "1e308"],
+      "--clip 1e+308 is too large"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--learning-rate", "1e300"],
+      "--learning-rate 1e+300 is too large"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--alpha", "1e300"],
+      "--alpha 1e+300 is too large"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--contractive", "1e300"],
+      "--contractive 1e+300 is too large"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--beta2", "0.99999999999"],
+      "--beta2 must be from 0 to below 1"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--target-l0", "1e-320"],
+      "--target-l0 1e-320 is too small"
+    ),
+    (
+      ["segment", "pretrain", "--images", "x", "--output", "x", "--beta", "1e-320"],
+      "--beta 1e-320 is too small"
+    ),
+    (
+      ["segment", "pretrain", "--images", "x", "--output", "x", "--noise", "1e300"],
+      "--noise 1e+300 is too large"
+    ),
     (["evaluate", "--data", "glyphs"], "--model"),
     (["evaluate", "--data", "glyphs", "--model", ""], "--model needs a path"),
     (["encode", "--data", "glyphs", "--model", "m"], "--output"),
