@@ -50,7 +50,7 @@ package struct PretrainingSettings: ConvolutionalSettings {
   }
 
   package var training: ConvolutionalTraining { model.training }
-  package var problem: String? { model.problem }
+  package var problem: String? { model.problem ?? model.normalisationProblem }
 }
 
 package struct SegmentationSettings: ConvolutionalSettings {
@@ -74,7 +74,7 @@ package struct SegmentationSettings: ConvolutionalSettings {
 
   package var training: ConvolutionalTraining { model.training }
   package var problem: String? {
-    model.problem ?? model.segmenting.selfTraining?.problem
+    model.problem ?? model.normalisationProblem ?? model.segmenting.selfTraining?.problem
       ?? (model.segmenting.classWeights.count == model.classes.count
         ? nil : "\(model.segmenting.classWeights.count) weights for \(model.classes.count) classes")
   }

@@ -108,6 +108,21 @@ private func write(_ data: Data, _ path: String) throws {
     #expect(kind?.reason.contains("not a checkpoint") == true)
   }
 
+  /// What the model's reader would refuse is not trained further.
+  @Test func aDescriptionThatNoModelMayHave() throws {
+    let folder = try savedRun()
+    let good = try Checkpoint(path: CheckpointStore(folder: folder.path).current)
+    func reason(_ change: (inout ModelDescription) -> Void) throws -> String? {
+      var checkpoint = good
+      change(&checkpoint.description.model)
+      try checkpoint.contents().write(to: folder.file("changed"))
+      let error = #expect(throws: FileError.self) { try Checkpoint(path: folder.file("changed")) }
+      return error?.reason
+    }
+    #expect(try reason { $0.imageWidth = 3 }?.contains("images of [3, 8, 1]") == true)
+    #expect(try reason { $0.normalisation.scale = 0 }?.contains("a normalisation by 0.0") == true)
+  }
+
   /// Names that another program can make sense of.
   @Test func tensorsHaveTheirNamesAndShapes() throws {
     let folder = try savedRun()
