@@ -49,7 +49,11 @@ struct ShapeOptions: ParsableArguments {
     } else {
       network = .collapsed(inputs: inputs, code: code)
     }
-    if let problem = network.problem { throw ValidationError("--code: \(problem)") }
+    if let problem = network.problem {
+      let isOfCode = problem == code.problem(latents: network.latents)
+      let flag = latents != nil ? "--latents" : layers != nil ? "--layers" : "--preset"
+      throw ValidationError("\(isOfCode ? "--code" : flag): \(problem)")
+    }
     return network
   }
 

@@ -72,9 +72,8 @@ struct SweepCommand: ParsableCommand {
   func run() throws {
     let dataset = try load(data.source(), seed: training.seed)
     Console.note("Data: \(dataset.summary)")
-    guard training.batch <= dataset.train.count else {
-      throw TrainingError.batchLargerThanSet(batch: training.batch, count: dataset.train.count)
-    }
+    var training = training
+    try training.fitBatch(toImages: dataset.train.count)
     let configurations = try values.map { value in
       let (code, target) = try code.code(value)
       let network = try shape.network(inputs: dataset.train.featureCount, code: code)

@@ -63,9 +63,8 @@ struct Train: ParsableCommand {
     let source = try dataSource(data)
     let dataset = try load(source, seed: training.seed)
     Console.note("Data: \(dataset.summary)")
-    guard training.batch <= dataset.train.count else {
-      throw TrainingError.batchLargerThanSet(batch: training.batch, count: dataset.train.count)
-    }
+    var training = training
+    try training.fitBatch(toImages: dataset.train.count)
     let shape = try network.configuration(inputs: dataset.train.featureCount)
     let configuration = try training.configuration(
       for: shape, targetL0: network.targetL0, defaultEpochs: shape.isDictionary ? 10 : 50)

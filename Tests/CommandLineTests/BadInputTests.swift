@@ -110,6 +110,13 @@ import Testing
       expectFailure(outcome, "--batch 301 is larger than the set of 300 training images")
     }
     #expect(folder.names == [])
+    // Where none is asked for, one that fits is taken.
+    let outcome = try await Tool.onReference(
+      "train", "--data", "glyphs:100", "--epochs", "1", "--output", folder.file("run"))
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(
+      outcome.errorLines.contains(
+        "Note: batches of all 100 training images, which are fewer than 256"), "\(outcome.errors)")
   }
 
   // MARK: Models

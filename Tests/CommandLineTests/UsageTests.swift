@@ -62,6 +62,10 @@ import Testing
       "--target-l0 1e-320 is too small"
     ),
     (
+      ["train", "--data", "glyphs", "--output", "x", "--epochs", "9223372036854775807"],
+      "--epochs must be at most 4294967296"
+    ),
+    (
       ["segment", "pretrain", "--images", "x", "--output", "x", "--beta", "1e-320"],
       "--beta 1e-320 is too small"
     ),
@@ -104,6 +108,23 @@ import Testing
   func wrongCommandLines(arguments: [String], words: String) async throws {
     // Nothing here may come so far as to need a device.
     expectFailure(try await Tool.run(arguments), status: 64, words)
+  }
+
+  /// The limit is named, and the flag that is wrong.
+  @Test(arguments: [
+    (
+      ["--layers", "784-99999999-784"], "--layers: layer widths [784, 99999999, 784]; each is from"
+    ),
+    (["--latents", "100000000"], "--latents: layer widths [784, 100000000, 784]; each is from 1"),
+    (["--latents", "16777216"], "--latents: more than 2^31 parameters"),
+    (["--latents", "20", "--code", "topk:21"], "--code: topk:21 keeps more than the 20 latents"),
+  ])
+  func networksThatAreTooLarge(options: [String], words: String) async throws {
+    let outcome = try await Tool.onReference(
+      "train", "--data", "glyphs:50", "--output", "x", options[0], options[1],
+      options.dropFirst(2).first ?? "--epochs", options.dropFirst(3).first ?? "1")
+    #expect(outcome.status == 64)
+    #expect(outcome.errorLines.last?.contains(words) == true, "\(outcome.errors)")
   }
 
   @Test func aBadDefaultDeviceIsNamedByItsVariable() async throws {
