@@ -27,7 +27,18 @@ package enum Folder {
   /// - Throws: `FileError` for `path` where the nearest folder above it that exists is a file or
   ///   may not be written.
   package static func requireWritable(above path: String) throws {
-    var url = URL(fileURLWithPath: path).deletingLastPathComponent()
+    try requireWritable(from: URL(fileURLWithPath: path).deletingLastPathComponent(), for: path)
+  }
+
+  /// As `requireWritable(above:)`, for a path at which a folder will be made where there is none.
+  ///
+  /// - Parameter given: what the user gave for it, for the message; `path` when nil.
+  package static func requireWritable(in path: String, given: String? = nil) throws {
+    try requireWritable(from: URL(fileURLWithPath: path), for: given ?? path)
+  }
+
+  private static func requireWritable(from start: URL, for path: String) throws {
+    var url = start
     while url.path != "/", !FileManager.default.fileExists(atPath: url.path) {
       url.deleteLastPathComponent()
     }

@@ -66,7 +66,7 @@ struct SegmentCluster: ParsableCommand {
 
   func run() throws {
     let model = try PretrainedModel(path: modelPath(model))
-    try Folder.requireWritable(above: output + "/x")
+    try Folder.requireWritable(in: output)
     let folder = try labels.map { try LabelledFolder(images: images, labels: $0) }
     let map = try folder.map { try namedClasses() ?? $0.inferClasses() }
     let (loaded, failures) = try readImages(images)

@@ -35,9 +35,9 @@ struct SegmentDraw: ParsableCommand {
 
   func run() throws {
     for part in ["images", "labels"] {
-      try Folder.requireWritable(above: "\(output)/\(part)/x")
-      try Folder.make("\(output)/\(part)")
+      try Folder.requireWritable(in: "\(output)/\(part)", given: output)
     }
+    for path in [output, "\(output)/images", "\(output)/labels"] { try Folder.make(path) }
     let generator = CellGenerator(seed: seed)
     let progress = FileProgress("drawing")
     for index in 0..<count {

@@ -54,7 +54,7 @@ struct SegmentPredict: ParsableCommand {
     let model = try model.load()
     try outlines.check(model)
     let cases = try ImageCases.list(images)
-    try Folder.requireWritable(above: output + "/x")
+    try Folder.requireWritable(in: output)
     let failures = try device.run(
       Job(
         model: model, cases: cases, output: output,

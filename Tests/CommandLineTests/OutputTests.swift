@@ -71,6 +71,8 @@ import Testing
       expectFailure(try await train(output), "Error: \(output): ")
       expectFailure(try await convert("encode", to: output), "Error: \(output): cannot write")
       expectFailure(try await convert("reconstruct", to: output), "Error: \(output): ")
+      expectFailure(
+        try await Tool.run("segment", "draw", "--output", output), "Error: \(output): ")
     }
   }
 
