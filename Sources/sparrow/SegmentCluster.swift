@@ -17,9 +17,10 @@ struct SegmentCluster: ParsableCommand {
       class, for the figures alone: the masks do not change.
 
       Examples:
-        sparrow segment cluster --model runs/front --images imgs --k 4 --output clusters
-        sparrow segment cluster --model runs/front --images imgs --k 6 --labels masks \\
-          --output clusters --json
+        sparrow segment cluster --model runs/front --images imgs --k 4 \\
+          --output clusters
+        sparrow segment cluster --model runs/front --images imgs --k 6 \\
+          --labels masks --output clusters --json
       """)
 
   @Option(

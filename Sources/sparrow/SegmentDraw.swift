@@ -13,8 +13,9 @@ struct SegmentDraw: ParsableCommand {
 
       Example:
         sparrow segment draw --count 12 --output cells
-        sparrow segment train --images cells/images --labels cells/labels --limit 2 \\
-          --classes cytoplasm=0,membrane=128,nucleus=255 --steps 100 --output runs/cells
+        sparrow segment train --images cells/images --labels cells/labels \\
+          --limit 2 --classes cytoplasm=0,membrane=128,nucleus=255 \\
+          --steps 100 --output runs/cells
       """)
 
   @Option(parsing: .unconditional, help: "How many images.") var count = 12

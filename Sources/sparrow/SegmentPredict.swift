@@ -18,9 +18,10 @@ struct SegmentPredict: ParsableCommand {
       to look at.
 
       Examples:
-        sparrow segment predict --model runs/cells --images new --output out --overlay
-        sparrow segment predict --model runs/cells --images slide.tif --output out \\
-          --max-memory 500
+        sparrow segment predict --model runs/cells --images new --output out \\
+          --overlay
+        sparrow segment predict --model runs/cells --images slide.tif \\
+          --output out --max-memory 500
       """)
 
   @OptionGroup var model: SegmenterOption

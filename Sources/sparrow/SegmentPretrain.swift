@@ -18,8 +18,8 @@ struct SegmentPretrain: ParsableCommand {
 
       Examples:
         sparrow segment pretrain --images imgs --output runs/front
-        sparrow segment pretrain --images imgs --code jumprelu --target-l0 12 --minutes 6 \\
-          --output runs/front
+        sparrow segment pretrain --images imgs --code jumprelu \\
+          --target-l0 12 --minutes 6 --output runs/front
         sparrow segment pretrain --resume runs/front
       """)
 

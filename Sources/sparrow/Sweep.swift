@@ -40,7 +40,8 @@ struct SweepCommand: ParsableCommand {
 
       Examples:
         sparrow sweep --data mnist:mnist --code topk --values 4,8,16 --output k
-        sparrow sweep --data glyphs --latents 256 --code topk --values 4,16 --output d
+        sparrow sweep --data glyphs --latents 256 --code topk --values 4,16 \\
+          --output d
       """)
 
   @OptionGroup var data: DataOptions

@@ -23,7 +23,7 @@ struct Train: ParsableCommand {
         sparrow train --data glyphs --epochs 10 --output runs/glyphs
         sparrow train --data mnist:mnist --code topk:16 --output runs/topk
         sparrow train --data mnist:mnist --code jumprelu --target-l0 8 --output j8
-        sparrow train --data mnist:mnist --latents 1024 --code topk:32 --output d32
+        sparrow train --data mnist:mnist --latents 1024 --code topk:32 --output d
         sparrow train --data images:photos --batch 32 --device gpu --output run
         sparrow train --resume runs/topk
       """)

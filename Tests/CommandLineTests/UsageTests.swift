@@ -154,6 +154,38 @@ import Testing
     #expect(try await Tool.run(["help"] + command).output == outcome.output)
   }
 
+  /// Of every command: an example that a terminal breaks can no longer be copied.
+  @Test func examplesFitATerminal() async throws {
+    let dump = try JSONDecoder().decode(
+      Dump.self, from: Data(try await Tool.run("--experimental-dump-help").output.utf8))
+    var examples = 0
+    func check(_ command: Dump.Command) {
+      let lines = [command.abstract, command.discussion].compactMap { $0 }
+        .flatMap { $0.split(separator: "\n", omittingEmptySubsequences: false) }
+      for (line, next) in zip(lines, lines.dropFirst() + [""]) where line.hasPrefix("  ") {
+        examples += 1
+        #expect(line.count <= 78, "\(line)")
+        #expect(line.hasSuffix(" \\") == next.hasPrefix("    "), "\(line)")
+      }
+      for part in command.subcommands ?? [] { check(part) }
+    }
+    check(dump.command)
+    #expect(examples > 50)
+  }
+
+  private struct Dump: Decodable {
+    final class Command: Decodable {
+      let abstract, discussion: String?
+      let subcommands: [Command]?
+    }
+    let command: Command
+  }
+
+  @Test func everyExitStatusIsListed() async throws {
+    let help = try await Tool.run("--help").output
+    for status in ["0,", "64", "130 or 143", "1 "] { #expect(help.contains(status)) }
+  }
+
   @Test func theVersionIsPrinted() async throws {
     let outcome = try await Tool.run("--version")
     #expect(outcome.status == 0)
