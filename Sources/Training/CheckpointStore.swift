@@ -70,6 +70,14 @@ package final class CheckpointStore: @unchecked Sendable {
     "training.png",
   ]
 
+  /// - Throws: `FileError` where a file cannot be written for what has its name, such as a folder:
+  ///   training would notice it only when it saves.
+  package func requirePlaces() throws {
+    for name in Self.written + ["checkpoint.previous.safetensors"] {
+      try AtomicFile.requirePlace(at: "\(folder)/\(name)")
+    }
+  }
+
   /// Removes what a killed process left of files that it had not finished.
   package func removeUnfinished() {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []

@@ -18,6 +18,7 @@ final class RunSession {
     self.lock = lock
     store.guardWrites(by: lock)
     store.removeUnfinished()
+    try store.requirePlaces()
   }
 
   var isOpen: Bool { lock != nil }

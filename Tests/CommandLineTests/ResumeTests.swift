@@ -322,6 +322,7 @@ private func expectSameEnd(
         + "to it")
     #expect(folder.names.contains("runx/checkpoint.safetensors"))
   }
+
   /// The new run is left alone, and stays locked.
   @Test func aFolderThatAnotherRunHasTakenOverIsLeftAlone() async throws {
     let folder = try TemporaryFolder()
@@ -352,6 +353,26 @@ private func expectSameEnd(
     #expect(!folder.names.contains("run/run.lock"))
   }
 
+  /// Noticed before anything is trained.
+  @Test func aFolderInTheWayOfWhatARunWrites() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let stopped = try await Tool.run(
+      arguments(run, epochs: 12),
+      through: Wrapper.afterCheckpoint(of: run, named: "checkpoint.previous", "kill -KILL $p"))
+    try #require(stopped.status == 137, "\(stopped.errors)")
+    unlink(run + "/checkpoint.safetensors")
+    unlink(run + "/model.safetensors")
+    for name in ["checkpoint", "model"] {
+      _ = try folder.makeFolder("run/\(name).safetensors")
+      let outcome = try await resume(run)
+      #expect(outcome.status == 1)
+      #expect(
+        outcome.errors == "Error: \(run)/\(name).safetensors: cannot write: it is a folder\n")
+      rmdir("\(run)/\(name).safetensors")
+    }
+    #expect(try await resume(run).status == 0)
+  }
 }
 
 @Suite struct DeviceFailureTests {
