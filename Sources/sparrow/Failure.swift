@@ -18,7 +18,7 @@ enum Failure {
     // Help, versions and completions are results; a bare status has been explained already.
     if status.isSuccess || error is ExitCode { Sparrow.exit(withError: error) }
     let isUsage = status == .validationFailure
-    let lines = (isUsage ? Sparrow.message(for: error) : text(of: error))
+    let lines = escapingInput(in: isUsage ? Sparrow.message(for: error) : text(of: error))
       .split(whereSeparator: \.isNewline)
     var first = String(lines.first ?? "unknown error")
     if isUsage {
@@ -32,6 +32,31 @@ enum Failure {
       for line in lines.dropFirst() { Console.note(String(line)) }
     }
     Sparrow.exit(withError: status)
+  }
+
+  /// The message with escapes for the control characters of what the user gave, so that it is one
+  /// line that does nothing to a terminal.
+  private static func escapingInput(
+    in message: String, _ arguments: [String] = Array(CommandLine.arguments.dropFirst())
+  ) -> String {
+    let device = ProcessInfo.processInfo.environment[DeviceRequest.environmentVariable]
+    var result = message
+    // A message may have the part of an argument behind the name of its kind alone.
+    let parts = (arguments + [device ?? ""]).flatMap { argument in
+      [argument]
+        + [Character("="), ":"].compactMap { mark in
+          argument.firstIndex(of: mark).map { String(argument[argument.index(after: $0)...]) }
+        }
+    }
+    let harmful: Set<Unicode.GeneralCategory> = [.control, .lineSeparator, .paragraphSeparator]
+    for part in parts {
+      let escaped = part.unicodeScalars.map { scalar in
+        harmful.contains(scalar.properties.generalCategory)
+          ? scalar.escaped(asASCII: true) : String(scalar)
+      }.joined()
+      if escaped != part { result = result.replacingOccurrences(of: part, with: escaped) }
+    }
+    return result
   }
 
   private static func text(of error: any Error) -> String {

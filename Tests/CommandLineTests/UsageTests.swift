@@ -127,6 +127,17 @@ import Testing
     #expect(outcome.errorLines.last?.contains(words) == true, "\(outcome.errors)")
   }
 
+  /// What the user gives does not break an error's line.
+  @Test func controlCharactersAreEscaped() async throws {
+    let words = "no OpenCL device matches 'a\\nb\\u{1B}'"
+    expectFailure(try await Tool.run("devices", "--device", "a\nb\u{1B}"), words)
+    expectFailure(
+      try await Tool.run("check", environment: ["SPARROW_DEVICE": "a\nb\u{1B}"]), words)
+    expectFailure(
+      try await Tool.run("train", "--data", "glyphs", "--output", "x", "--layers", "1-\n-1"),
+      status: 64, "not 1-\\n-1")
+  }
+
   @Test func aBadDefaultDeviceIsNamedByItsVariable() async throws {
     let outcome = try await Tool.run(
       "check", environment: ["SPARROW_DEVICE": "0:0:0"])
