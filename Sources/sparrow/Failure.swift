@@ -16,7 +16,8 @@ enum Failure {
   static func exit(with error: any Error) -> Never {
     let status = Sparrow.exitCode(for: error)
     // Help, versions and completions are results; a bare status has been explained already.
-    if status.isSuccess || error is ExitCode { Sparrow.exit(withError: error) }
+    if error is ExitCode { Sparrow.exit(withError: error) }
+    if status.isSuccess { exit(saying: Sparrow.fullMessage(for: error)) }
     let isUsage = status == .validationFailure
     let lines = escapingInput(in: isUsage ? Sparrow.message(for: error) : text(of: error))
       .split(whereSeparator: \.isNewline)
@@ -32,6 +33,17 @@ enum Failure {
       for line in lines.dropFirst() { Console.note(String(line)) }
     }
     Sparrow.exit(withError: status)
+  }
+
+  /// Unlike the parser, notices where the text cannot be written.
+  private static func exit(saying result: String) -> Never {
+    do {
+      if !result.isEmpty { try Console.result(result) }
+    } catch {
+      Console.note("Error: \(error)")
+      Sparrow.exit(withError: ExitCode.failure)
+    }
+    Sparrow.exit()
   }
 
   /// The message with escapes for the control characters of what the user gave, so that it is one

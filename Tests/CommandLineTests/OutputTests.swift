@@ -118,6 +118,10 @@ import Testing
       ["evaluate", "--model", Scratch.model, "--data", "glyphs:300", "--device", "reference"]
         + (json ? ["--json"] : []), output: "/dev/full")
     expectFailure(outcome, "standard output: cannot write")
+    for flag in ["--help", "--version"] {
+      expectFailure(
+        try await Tool.run([flag], output: "/dev/full"), "standard output: cannot write")
+    }
   }
 
   @Test func aClosedStandardErrorDoesNoHarm() async throws {
