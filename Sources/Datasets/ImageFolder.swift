@@ -9,7 +9,8 @@ package enum ImageFolder {
   ///
   /// - Parameter progress: called with images done and in all.
   /// - Throws: `FileError` for a folder without images, an image of another size (with both sizes),
-  ///   one that cannot be decoded, and a file named `.png`, `.jpg` or `.jpeg` that is neither.
+  ///   one that cannot be decoded, and a file named `.png`, `.jpg` or `.jpeg` that is neither or
+  ///   cannot be opened.
   package static func read(
     _ folder: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> ImageSet {
@@ -52,27 +53,23 @@ package enum ImageFolder {
   }
 
   private static func imagePaths(in folder: String) throws -> [String] {
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) else {
-      throw FileError(path: folder, reason: "no such folder")
+    let entries = try Folder.entries(of: folder).sorted {
+      $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
     }
-    guard isFolder.boolValue else { throw FileError(path: folder, reason: "not a folder") }
-    guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
-      throw FileError(path: folder, reason: "cannot list this folder")
-    }
-    let visible = names.filter { !$0.hasPrefix(".") }
-    let sorted = visible.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     var paths: [String] = []
-    for name in sorted {
-      let path = joinedPath(folder, name)
-      let attributes = try? FileManager.default.attributesOfItem(
-        atPath: URL(fileURLWithPath: path).resolvingSymlinksInPath().path)
-      guard attributes?[.type] as? FileAttributeType == .typeRegular else { continue }
+    for entry in entries {
+      let path = joinedPath(folder, entry.name)
+      let isNamedImage = ["png", "jpg", "jpeg"].contains(
+        URL(fileURLWithPath: entry.name).pathExtension.lowercased())
+      if let obstacle = entry.obstacle {
+        guard isNamedImage else { continue }
+        throw FileError(path: path, reason: obstacle)
+      }
+      var status = stat()
+      guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { continue }
       if try ImageFile.format(of: path) != nil {
         paths.append(path)
-      } else if ["png", "jpg", "jpeg"].contains(
-        URL(fileURLWithPath: name).pathExtension.lowercased())
-      {
+      } else if isNamedImage {
         throw FileError(path: path, reason: "neither a PNG nor a JPEG image")
       }
     }

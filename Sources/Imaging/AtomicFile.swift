@@ -12,11 +12,7 @@ package final class AtomicFile {
   /// - Throws: `FileError` where the folder is absent or not writable, or where `path` is something
   ///   other than a regular file.
   package init(path: String) throws {
-    var status = stat()
-    if lstat(path, &status) == 0, ![S_IFREG, S_IFLNK].contains(status.st_mode & S_IFMT) {
-      let what = status.st_mode & S_IFMT == S_IFDIR ? "it is a folder" : "not a regular file"
-      throw FileError(path: path, reason: "cannot write: \(what)")
-    }
+    try Self.requirePlace(at: path)
     let url = URL(fileURLWithPath: path)
     let name = ".\(url.lastPathComponent.prefix(100)).\(UUID().uuidString.prefix(8)).tmp"
     let temporaryPath = url.deletingLastPathComponent().appendingPathComponent(name).path
@@ -25,6 +21,15 @@ package final class AtomicFile {
     self.path = path
     self.temporaryPath = temporaryPath
     self.descriptor = descriptor
+  }
+
+  /// - Throws: `FileError` where `path` is something other than a regular file, such as a folder.
+  package static func requirePlace(at path: String) throws {
+    var status = stat()
+    if lstat(path, &status) == 0, ![S_IFREG, S_IFLNK].contains(status.st_mode & S_IFMT) {
+      let what = status.st_mode & S_IFMT == S_IFDIR ? "it is a folder" : "not a regular file"
+      throw FileError(path: path, reason: "cannot write: \(what)")
+    }
   }
 
   deinit {

@@ -2,7 +2,7 @@ import Foundation
 
 /// What was wrong with a file, in one line: the path, the byte where it was noticed if that helps,
 /// and the reason.
-package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
+package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The path as the user gave it.
   package let path: String
   /// The offset in bytes from the start of the (unpacked) content, where one is known.

@@ -76,7 +76,9 @@ package struct AutoencoderConfiguration: Hashable, Sendable {
   package var problem: String? {
     if widths.count < 3 { return "an autoencoder has at least two layers" }
     if widths.count > 1024 { return "\(widths.count - 1) layers are more than 1023" }
-    if widths.contains(where: { $0 < 1 || $0 > 1 << 24 }) { return "layer widths \(widths)" }
+    if widths.contains(where: { $0 < 1 || $0 > 1 << 24 }) {
+      return "layer widths \(widths); each is from 1 to \(1 << 24)"
+    }
     if widths.first != widths.last { return "input and output widths differ: \(widths)" }
     if encoderLayers < 1 || encoderLayers >= layerCount {
       return "\(encoderLayers) encoder layers of \(layerCount)"

@@ -54,7 +54,7 @@ package struct PretrainingSettings: ConvolutionalSettings {
   }
 
   package var training: ConvolutionalTraining { model.training }
-  package var problem: String? { model.problem }
+  package var problem: String? { model.problem ?? model.normalisationProblem }
 }
 
 package struct SegmentationSettings: ConvolutionalSettings {
@@ -78,7 +78,7 @@ package struct SegmentationSettings: ConvolutionalSettings {
 
   package var training: ConvolutionalTraining { model.training }
   package var problem: String? {
-    model.problem ?? model.segmenting.selfTraining?.problem
+    model.problem ?? model.normalisationProblem ?? model.segmenting.selfTraining?.problem
       ?? (limit ?? 1 >= 1 ? nil : "a limit of \(limit ?? 0) images")
       ?? (model.segmenting.classWeights.count == model.classes.count
         ? nil : "\(model.segmenting.classWeights.count) weights for \(model.classes.count) classes")

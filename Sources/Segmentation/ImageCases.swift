@@ -7,10 +7,22 @@ package struct ImageCase: Hashable, Sendable {
   package let name: String
   /// In the order of the channels.
   package let paths: [String]
+  /// The file that cannot be opened, and why; nil where that is not known before it is tried.
+  private let obstacle: FileError?
+
+  init(name: String, paths: [String], obstacle: FileError? = nil) {
+    (self.name, self.paths, self.obstacle) = (name, paths, obstacle)
+  }
 
   /// - Throws: `FileError` with the path.
   package func read() throws -> SampleImage {
-    try SampleImage.read(stacking: paths)
+    try check()
+    return try SampleImage.read(stacking: paths)
+  }
+
+  /// - Throws: `FileError` where it is known that one of its files cannot be opened.
+  package func check() throws {
+    if let obstacle { throw obstacle }
   }
 }
 
@@ -20,7 +32,8 @@ package enum ImageCases {
   package static let extensions = ["png", "jpg", "jpeg", "tif", "tiff"]
 
   /// The images of a folder, or the one that a path names, in the byte order of their names; hidden
-  /// files, folders and other files are passed over.
+  /// files, folders and other files are passed over. Names of images under which no file can be opened
+  /// are among them: reading those says why.
   ///
   /// In a folder of the name `imagesTr`, `imagesTs` or `imagesVal` with names as nnU-Net demands
   /// them, `CASE_0000.png`, `CASE_0001.png` and so on are the channels of one image. Elsewhere they
@@ -41,7 +54,7 @@ package enum ImageCases {
     if ["imagesTr", "imagesTs", "imagesVal"].contains(folder), files.allSatisfy(\.hasChannel) {
       return try channelCases(files, folder: path)
     }
-    return files.map { ImageCase(name: $0.name, paths: [$0.path]) }
+    return files.map(\.asCase)
   }
 
   /// A file of an image's kind, by its name.
@@ -49,6 +62,11 @@ package enum ImageCases {
     let path: String
     /// Without folder and extension.
     let name: String
+    /// Why it cannot be opened, where that is known.
+    var obstacle: FileError?
+
+    /// The file as an image of its own.
+    var asCase: ImageCase { ImageCase(name: name, paths: [path], obstacle: obstacle) }
 
     /// Whether the name ends like `_0000`.
     var hasChannel: Bool { channel != nil }
@@ -66,24 +84,18 @@ package enum ImageCases {
 
   /// The image files of a folder in the byte order of their base names.
   static func files(in folder: String) throws -> [File] {
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) else {
-      throw FileError(path: folder, reason: "no such folder")
-    }
-    guard isFolder.boolValue else { throw FileError(path: folder, reason: "not a folder") }
-    guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
-      throw FileError(path: folder, reason: "cannot list this folder")
-    }
     var files: [File] = []
-    for name in names where !name.hasPrefix(".") {
+    for entry in try Folder.entries(of: folder) {
+      let name = entry.name
       let dot = name.lastIndex(of: ".") ?? name.startIndex
       guard extensions.contains(name[dot...].dropFirst().lowercased()) else { continue }
       let path = folder.hasSuffix("/") ? folder + name : "\(folder)/\(name)"
       var isFolder: ObjCBool = false
-      guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder),
-        !isFolder.boolValue
-      else { continue }
-      files.append(File(path: path, name: baseName(of: path)))
+      if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+        continue
+      }
+      let obstacle = entry.obstacle.map { FileError(path: path, reason: $0) }
+      files.append(File(path: path, name: baseName(of: path), obstacle: obstacle))
     }
     guard !files.isEmpty else {
       throw FileError(path: folder, reason: "no PNG, JPEG or TIFF image in this folder")
@@ -104,6 +116,7 @@ package enum ImageCases {
   static func channelCases(_ files: [File], folder: String) throws -> [ImageCase] {
     var names: [String] = []
     var paths: [String: [String]] = [:]
+    var obstacles: [String: FileError] = [:]
     // In the order of names, so a case's channels come one after the other.
     for file in files {
       guard let (name, index) = file.channel else {
@@ -116,8 +129,11 @@ package enum ImageCases {
       }
       if known == 0 { names.append(name) }
       paths[name, default: []].append(file.path)
+      obstacles[name] = obstacles[name] ?? file.obstacle
     }
-    return names.map { ImageCase(name: $0, paths: paths[$0, default: []]) }
+    return names.map {
+      ImageCase(name: $0, paths: paths[$0, default: []], obstacle: obstacles[$0])
+    }
   }
 
   private static func baseName(of path: String) -> String {

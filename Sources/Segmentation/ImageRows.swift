@@ -14,6 +14,7 @@ package final class ImageRows {
 
   /// - Throws: `FileError` where a file cannot be read or differs from the first one.
   package init(_ entry: ImageCase) throws {
+    try entry.check()
     readers = try entry.paths.map { try ImageReader(path: $0) }
     for (reader, path) in zip(readers, entry.paths).dropFirst()
     where (reader.width, reader.height) != (width, height) || reader.sampleType != sampleType {

@@ -31,7 +31,7 @@ package struct LabelledFolder: Sendable {
     let cases =
       imageFiles.allSatisfy { $0.hasChannel && labelPaths[$0.name] == nil }
       ? try ImageCases.channelCases(imageFiles, folder: images)
-      : imageFiles.map { ImageCase(name: $0.name, paths: [$0.path]) }
+      : imageFiles.map(\.asCase)
 
     let names = Set(cases.map(\.name))
     let orphans = labelFiles.filter { !names.contains($0.name) }.map(\.path)

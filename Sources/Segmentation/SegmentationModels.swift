@@ -61,6 +61,15 @@ package protocol ConvolutionalDescription: Codable, Sendable {
   var problem: String? { get }
 }
 
+extension ConvolutionalDescription {
+  /// Why the images cannot be the network's, in one line.
+  var normalisationProblem: String? {
+    let (channels, inputs) = (normalisation.channels, training.network.inputs)
+    return channels == inputs
+      ? nil : "a normalisation of \(channels) channels for \(inputs) inputs"
+  }
+}
+
 extension PretrainedDescription: ConvolutionalDescription {
   /// Of the terms of the loss.
   package static var weights: ClosedRange<Float> { 0...1e10 }
@@ -132,11 +141,8 @@ package struct ConvolutionalModel<Description: ConvolutionalDescription>: Sendab
     if let problem = description.training.problem {
       throw FileError(path: path, reason: "the model's training: \(problem)")
     }
-    guard description.normalisation.channels == network.inputs else {
-      throw FileError(
-        path: path,
-        reason: "a normalisation of \(description.normalisation.channels) channels for "
-          + "\(network.inputs) inputs")
+    if let problem = description.normalisationProblem {
+      throw FileError(path: path, reason: problem)
     }
     let tensors = try file.tensors([network.parameterLayout, network.statisticsLayout])
     (parameters, statistics) = (tensors[0], tensors[1])

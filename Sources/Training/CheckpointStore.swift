@@ -15,11 +15,15 @@ package final class CheckpointStore: @unchecked Sendable {
   private let queue = DispatchQueue(label: "checkpoints")
   private let lock = NSLock()
   private var failure: (any Error)?
+  private var guardian: RunLock?
   private var currentIsDamaged = false
 
   package init(folder: String) { self.folder = folder }
 
   // MARK: Writing
+
+  /// From now on nothing is written or removed but while `lock` is held.
+  package func guardWrites(by runLock: RunLock) { lock.withLock { guardian = runLock } }
 
   /// Starts writing a checkpoint, after the one before it is written.
   ///
@@ -29,9 +33,11 @@ package final class CheckpointStore: @unchecked Sendable {
     try finish()
     queue.async {
       do {
-        let isDamaged = self.lock.withLock { self.currentIsDamaged }
+        let (isDamaged, guardian) = self.lock.withLock { (self.currentIsDamaged, self.guardian) }
+        try guardian?.check()
         let file = try AtomicFile(path: self.current)
         try contents().write(to: file)
+        try guardian?.check()
         // A damaged file must not take the place of a good one.
         try file.commit(keepingOldAs: isDamaged ? nil : self.previous, syncsFolder: true)
         self.lock.withLock { self.currentIsDamaged = false }
@@ -75,13 +81,23 @@ package final class CheckpointStore: @unchecked Sendable {
     }
   }
 
-  package func removePrevious() { unlink(previous) }
+  package func removePrevious() {
+    if lock.withLock({ guardian })?.isHeld ?? true { unlink(previous) }
+  }
 
   /// What is written as a whole into a run's folder, by `AtomicFile`.
   private static let written = [
     "checkpoint.safetensors", "model.safetensors", "metrics.csv", "reconstructions.png",
     "training.png",
   ]
+
+  /// - Throws: `FileError` where a file cannot be written for what has its name, such as a folder:
+  ///   training would notice it only when it saves.
+  package func requirePlaces() throws {
+    for name in Self.written + ["checkpoint.previous.safetensors"] {
+      try AtomicFile.requirePlace(at: "\(folder)/\(name)")
+    }
+  }
 
   /// Removes what a killed process left of files that it had not finished.
   package func removeUnfinished() {

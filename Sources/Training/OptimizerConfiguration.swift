@@ -29,7 +29,8 @@ package struct OptimizerConfiguration: Codable, Hashable, Sendable {
 
   /// What is wrong with it, in one line.
   package var problem: String? {
-    func isDecay(_ value: Double) -> Bool { (0..<1).contains(value) }
+    // In the precision of the devices.
+    func isDecay(_ value: Double) -> Bool { value >= 0 && Float(value) < 1 }
     switch method {
     case .adam(let beta1, let beta2, let epsilon):
       for (name, beta) in [("beta1", beta1), ("beta2", beta2)] where !isDecay(beta) {
@@ -40,7 +41,7 @@ package struct OptimizerConfiguration: Codable, Hashable, Sendable {
       if !isDecay(momentum) { return "a momentum of \(momentum) is not within 0 and 1" }
     }
     if let gradientLimit, !(Float(gradientLimit) > 0 && Float(gradientLimit).isFinite) {
-      return "a gradient limit of \(gradientLimit) is not above 0"
+      return "a gradient limit of \(gradientLimit) is not above 0 and finite in single precision"
     }
     if let averageDecay, !isDecay(averageDecay) {
       return "an averaging decay of \(averageDecay) is not within 0 and 1"

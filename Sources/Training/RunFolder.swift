@@ -32,9 +32,22 @@ package struct RunFolder: Sendable {
     }
   }
 
-  /// Whether everything is there that a run leaves when it is done.
-  package var isComplete: Bool {
-    [model, metrics, picture].allSatisfy { FileManager.default.fileExists(atPath: $0) }
+  /// Whether everything is there that a run of so many epochs leaves when it is done.
+  ///
+  /// Files alone do not tell: a run that was given more epochs has those of the shorter one until it
+  /// writes its own. A model is never there beside the picture of another.
+  package func isComplete(epochs: Int) -> Bool {
+    guard FileManager.default.fileExists(atPath: picture),
+      let model = try? ModelFile(path: model).description, model.epochsDone == epochs,
+      let lines = FileManager.default.contents(atPath: metrics)
+    else { return false }
+    return lines.count(where: { $0 == UInt8(ascii: "\n") }) == epochs + 1
+  }
+
+  /// Writes the model, before which the picture of another goes.
+  package func write(_ file: ModelFile) throws {
+    unlink(picture)
+    try file.write(to: model)
   }
 
   // MARK: Metrics

@@ -3,7 +3,7 @@ import Imaging
 
 /// A folder that one process at a time writes: a lock on a file in it, which the system lets go of
 /// when the process ends, however it ends. The file is removed with this object.
-package final class RunLock {
+package final class RunLock: Sendable {
   private let path: String
   private let descriptor: Int32
 
@@ -39,8 +39,21 @@ package final class RunLock {
   }
 
   deinit {
-    unlink(path)
+    if isHeld { unlink(path) }
     close(descriptor)
+  }
+
+  /// Whether the file is still under its name: with the folder it can be removed or moved away, and
+  /// the next process then locks a file of its own.
+  package var isHeld: Bool { Self.isStill(descriptor, at: path) }
+
+  /// - Throws: `FileError` where the folder is no longer this process's, who must leave it alone.
+  package func check() throws {
+    guard isHeld else {
+      throw FileError(
+        path: String(path.dropLast("/run.lock".count)),
+        reason: "was removed or taken over by another process; nothing more is written to it")
+    }
   }
 
   private static func isStill(_ descriptor: Int32, at path: String) -> Bool {

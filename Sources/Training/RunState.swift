@@ -110,7 +110,7 @@ package struct Checkpoint: Sendable {
     let file = try StateFile(path: path, format: Self.format, kind: "a checkpoint")
     description = try file.description(as: CheckpointDescription.self)
     let training = description.model.training
-    if let problem = training.problem {
+    if let problem = training.problem ?? description.model.problem {
       throw FileError(path: path, reason: "the run's configuration: \(problem)")
     }
     guard training.batchSize > 0, training.epochs > 0 else {

@@ -62,13 +62,19 @@ package struct TrainingConfiguration: Hashable, Sendable {
       return problem
     }
     if let problem = annealing?.problem ?? balance?.problem ?? targetL0?.problem { return problem }
-    if epochs < 0 || epochs > 1 << 32 { return "a run of \(epochs) epochs" }
-    if batchSize < 1 || batchSize > 1 << 32 { return "batches of \(batchSize) images" }
+    if epochs < 0 || epochs > Self.mostEpochs {
+      return "a run of \(epochs) epochs; it has up to \(Self.mostEpochs)"
+    }
+    if batchSize < 1 || batchSize > 1 << 32 {
+      return "batches of \(batchSize) images; they have from 1 to \(1 << 32)"
+    }
     for (name, value) in [
       ("alpha", alpha), ("beta", beta), ("contractive", contractive),
       ("the learning rate", learningRate), ("the encoder's rate", encoderRate),
     ] {
-      if !(value >= 0 && value.isFinite) { return "\(name) is \(value); it is zero or more" }
+      if !(value >= 0 && Float(value).isFinite) {
+        return "\(name) is \(value); it is zero or more, and finite in single precision"
+      }
     }
     // Its logarithm is taken.
     if beta > 0, !(beta.isNormal && Float(beta).isFinite) {
@@ -83,6 +89,9 @@ package struct TrainingConfiguration: Hashable, Sendable {
     }
     return nil
   }
+
+  /// The epochs of the longest run.
+  package static let mostEpochs = 1 << 32
 
   /// The arithmetic that will be used.
   package var chosenArithmetic: CodeArithmetic {

@@ -198,6 +198,8 @@ struct BenchTrain: ParsableCommand {
 
   func run() throws {
     let images = try load(dataSource(data), seed: 0).train
+    var training = training
+    try training.fitBatch(toImages: images.count)
     let batch = training.batch
     var configuration = try training.configuration(
       for: network.configuration(inputs: images.featureCount), targetL0: network.targetL0,
@@ -205,9 +207,6 @@ struct BenchTrain: ParsableCommand {
     configuration.epochs = epochs + 1
     // What is annealed would make epochs unlike each other.
     configuration.annealing = nil
-    guard batch <= images.count else {
-      throw TrainingError.batchLargerThanSet(batch: batch, count: images.count)
-    }
     let steps = (images.count + batch - 1) / batch
     var operations: [OperationShare] = []
     let seconds: Double

@@ -21,7 +21,8 @@ struct BenchSegment: ParsableCommand {
       Examples:
         sparrow bench segment
         sparrow bench segment --batch 2 --crop 192 --steps 100 --device gpu
-        sparrow bench segment --preset small --code jumprelu --device reference --steps 3
+        sparrow bench segment --preset small --code jumprelu --steps 3 \\
+          --device reference
       """)
 
   @Option(parsing: .unconditional, help: "Steps timed, after a few to warm up.") var steps = 40

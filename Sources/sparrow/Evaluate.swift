@@ -169,7 +169,7 @@ struct Reconstruct: ParsableCommand {
 
       Examples:
         sparrow reconstruct --model m.safetensors --data glyphs --output r.png
-        sparrow reconstruct --model m.safetensors --data images:photos --output out
+        sparrow reconstruct --model m.safetensors --data images:mine --output out
       """)
 
   @OptionGroup var model: ModelOption

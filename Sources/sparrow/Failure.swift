@@ -16,9 +16,10 @@ enum Failure {
   static func exit(with error: any Error) -> Never {
     let status = Sparrow.exitCode(for: error)
     // Help, versions and completions are results; a bare status has been explained already.
-    if status.isSuccess || error is ExitCode { Sparrow.exit(withError: error) }
+    if error is ExitCode { Sparrow.exit(withError: error) }
+    if status.isSuccess { exit(saying: Sparrow.fullMessage(for: error)) }
     let isUsage = status == .validationFailure
-    let lines = (isUsage ? Sparrow.message(for: error) : text(of: error))
+    let lines = escapingInput(in: isUsage ? Sparrow.message(for: error) : text(of: error))
       .split(whereSeparator: \.isNewline)
     var first = String(lines.first ?? "unknown error")
     if isUsage {
@@ -32,6 +33,42 @@ enum Failure {
       for line in lines.dropFirst() { Console.note(String(line)) }
     }
     Sparrow.exit(withError: status)
+  }
+
+  /// Unlike the parser, notices where the text cannot be written.
+  private static func exit(saying result: String) -> Never {
+    do {
+      if !result.isEmpty { try Console.result(result) }
+    } catch {
+      Console.note("Error: \(error)")
+      Sparrow.exit(withError: ExitCode.failure)
+    }
+    Sparrow.exit()
+  }
+
+  /// The message with escapes for the control characters of what the user gave, so that it is one
+  /// line that does nothing to a terminal.
+  private static func escapingInput(
+    in message: String, _ arguments: [String] = Array(CommandLine.arguments.dropFirst())
+  ) -> String {
+    let device = ProcessInfo.processInfo.environment[DeviceRequest.environmentVariable]
+    var result = message
+    // A message may have the part of an argument behind the name of its kind alone.
+    let parts = (arguments + [device ?? ""]).flatMap { argument in
+      [argument]
+        + [Character("="), ":"].compactMap { mark in
+          argument.firstIndex(of: mark).map { String(argument[argument.index(after: $0)...]) }
+        }
+    }
+    let harmful: Set<Unicode.GeneralCategory> = [.control, .lineSeparator, .paragraphSeparator]
+    for part in parts {
+      let escaped = part.unicodeScalars.map { scalar in
+        harmful.contains(scalar.properties.generalCategory)
+          ? scalar.escaped(asASCII: true) : String(scalar)
+      }.joined()
+      if escaped != part { result = result.replacingOccurrences(of: part, with: escaped) }
+    }
+    return result
   }
 
   private static func text(of error: any Error) -> String {

@@ -49,7 +49,11 @@ struct ShapeOptions: ParsableArguments {
     } else {
       network = .collapsed(inputs: inputs, code: code)
     }
-    if let problem = network.problem { throw ValidationError("--code: \(problem)") }
+    if let problem = network.problem {
+      let isOfCode = problem == code.problem(latents: network.latents)
+      let flag = latents != nil ? "--latents" : layers != nil ? "--layers" : "--preset"
+      throw ValidationError("\(isOfCode ? "--code" : flag): \(problem)")
+    }
     return network
   }
 
@@ -87,9 +91,7 @@ struct NetworkOptions: ParsableArguments {
   var targetL0: Double?
 
   func validate() throws {
-    if let targetL0, !(targetL0 > 0 && targetL0.isFinite) {
-      throw ValidationError("--target-l0 must be above 0, not \(targetL0)")
-    }
+    try requirePositive(targetL0, "--target-l0")
     _ = try parsedCode()
   }
 

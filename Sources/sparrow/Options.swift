@@ -86,6 +86,38 @@ func requirePath(_ path: String, _ flag: String) throws {
   guard !path.isEmpty else { throw ValidationError("\(flag) needs a path, not an empty text") }
 }
 
+/// - Throws: `ValidationError` for a value that is not above 0 or not finite as the devices have it,
+///   in single precision.
+func requirePositive(_ value: Double?, _ flag: String) throws {
+  guard let value else { return }
+  guard value > 0, value.isFinite else {
+    throw ValidationError("\(flag) must be a positive number, not \(value)")
+  }
+  guard Float(value).isNormal else { throw outOfRange(value, flag) }
+}
+
+/// - Throws: `ValidationError` for a value that is below 0 or not finite in single precision.
+func requireNotNegative(_ value: Double?, _ flag: String) throws {
+  guard let value else { return }
+  guard value >= 0, value.isFinite else {
+    throw ValidationError("\(flag) must not be negative, and is \(value)")
+  }
+  guard Float(value).isNormal || value == 0 else { throw outOfRange(value, flag) }
+}
+
+/// - Throws: `ValidationError` for a value that is not from 0 to below 1 in single precision.
+func requireShare(_ value: Double?, _ flag: String) throws {
+  guard let value else { return }
+  guard value >= 0, Float(value) < 1 else {
+    throw ValidationError("\(flag) must be from 0 to below 1 in single precision, not \(value)")
+  }
+}
+
+private func outOfRange(_ value: Double, _ flag: String) -> ValidationError {
+  let size = abs(value) < 1 ? "small" : "large"
+  return ValidationError("\(flag) \(value) is too \(size) for single precision")
+}
+
 /// - Throws: `ValidationError` for a count below 1.
 func requirePositive(_ count: Int, _ flag: String) throws {
   guard count >= 1 else { throw ValidationError("\(flag) must be at least 1, not \(count)") }

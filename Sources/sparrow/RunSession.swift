@@ -14,11 +14,21 @@ final class RunSession {
   /// Takes the folder, which must exist, for this process alone.
   func open() throws {
     guard lock == nil else { return }
-    lock = try RunLock(folder: folder)
+    let lock = try RunLock(folder: folder)
+    self.lock = lock
+    store.guardWrites(by: lock)
     store.removeUnfinished()
+    try store.requirePlaces()
   }
 
   var isOpen: Bool { lock != nil }
+
+  /// Whether the folder was opened and is no longer this process's: what it holds is not this run.
+  var isLost: Bool { lock.map { !$0.isHeld } ?? false }
+
+  /// - Throws: `FileError` where the folder has been removed or taken over meanwhile; to be called
+  ///   before each write of anything but a checkpoint.
+  func check() throws { try lock?.check() }
 }
 
 extension CheckpointStore {

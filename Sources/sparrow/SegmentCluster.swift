@@ -17,9 +17,10 @@ struct SegmentCluster: ParsableCommand {
       class, for the figures alone: the masks do not change.
 
       Examples:
-        sparrow segment cluster --model runs/front --images imgs --k 4 --output clusters
-        sparrow segment cluster --model runs/front --images imgs --k 6 --labels masks \\
-          --output clusters --json
+        sparrow segment cluster --model runs/front --images imgs --k 4 \\
+          --output clusters
+        sparrow segment cluster --model runs/front --images imgs --k 6 \\
+          --labels masks --output clusters --json
       """)
 
   @Option(
@@ -66,7 +67,7 @@ struct SegmentCluster: ParsableCommand {
 
   func run() throws {
     let model = try PretrainedModel(path: modelPath(model))
-    try Folder.requireWritable(above: output + "/x")
+    try Folder.requireWritable(in: output)
     let folder = try labels.map { try LabelledFolder(images: images, labels: $0) }
     let map = try folder.map { try namedClasses() ?? $0.inferClasses() }
     let (loaded, failures) = try readImages(images)

@@ -17,7 +17,8 @@ struct SegmentCompare: ParsableCommand {
       multiscale filters without any network.
 
       Examples:
-        sparrow segment compare --images imgs --labels masks --pretrained runs/front --steps 200
+        sparrow segment compare --images imgs --labels masks \\
+          --pretrained runs/front --steps 200
         sparrow segment compare --images imgs --labels masks --folds 5 --json
       """)
 

@@ -13,8 +13,9 @@ struct SegmentDraw: ParsableCommand {
 
       Example:
         sparrow segment draw --count 12 --output cells
-        sparrow segment train --images cells/images --labels cells/labels --limit 2 \\
-          --classes cytoplasm=0,membrane=128,nucleus=255 --steps 100 --output runs/cells
+        sparrow segment train --images cells/images --labels cells/labels \\
+          --limit 2 --classes cytoplasm=0,membrane=128,nucleus=255 \\
+          --steps 100 --output runs/cells
       """)
 
   @Option(parsing: .unconditional, help: "How many images.") var count = 12
@@ -35,9 +36,9 @@ struct SegmentDraw: ParsableCommand {
 
   func run() throws {
     for part in ["images", "labels"] {
-      try Folder.requireWritable(above: "\(output)/\(part)/x")
-      try Folder.make("\(output)/\(part)")
+      try Folder.requireWritable(in: "\(output)/\(part)", given: output)
     }
+    for path in [output, "\(output)/images", "\(output)/labels"] { try Folder.make(path) }
     let generator = CellGenerator(seed: seed)
     let progress = FileProgress("drawing")
     for index in 0..<count {

@@ -78,7 +78,8 @@ struct SegmentEvaluate: ParsableCommand {
       is of outlines within 0.75 % of the image's diagonal. Unlabelled pixels do not count.
 
       Examples:
-        sparrow segment evaluate --model runs/cells --images test --labels test-masks
+        sparrow segment evaluate --model runs/cells --images test \\
+          --labels test-masks
         sparrow segment evaluate --predictions out --labels test-masks \\
           --classes membrane=0,cell=255 --json
       """)

@@ -55,6 +55,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
       let verification = StepVerification(every: trust.verifyEvery, for: backend)
       let model = try train(resuming?.state, keeper, verification)
       verification?.noteResult()
+      try session.check()
       return model
     } catch let interruption as RunInterrupted {
       Console.clearLine()
@@ -74,7 +75,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
 
   /// How to go on, for the end of a message.
   var advice: String {
-    session.store.isEmpty
+    session.store.isEmpty || session.isLost
       ? ""
       : "; 'sparrow segment \(verb) --resume \(folder.path)' goes on from the last checkpoint"
   }

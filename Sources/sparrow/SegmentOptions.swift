@@ -114,7 +114,7 @@ struct SegmentRun {
 
   /// - Throws: `FileError` where the folder holds a run already or cannot be made.
   func refuseExisting() throws {
-    try CheckpointStore(folder: path).refuseExistingRun([model, metrics])
+    try CheckpointStore(folder: path).refuseExistingRun([model, metrics, picturePath])
   }
 
   /// `metrics.csv`, whole.

@@ -18,9 +18,10 @@ struct SegmentPredict: ParsableCommand {
       to look at.
 
       Examples:
-        sparrow segment predict --model runs/cells --images new --output out --overlay
-        sparrow segment predict --model runs/cells --images slide.tif --output out \\
-          --max-memory 500
+        sparrow segment predict --model runs/cells --images new --output out \\
+          --overlay
+        sparrow segment predict --model runs/cells --images slide.tif \\
+          --output out --max-memory 500
       """)
 
   @OptionGroup var model: SegmenterOption
@@ -54,7 +55,7 @@ struct SegmentPredict: ParsableCommand {
     let model = try model.load()
     try outlines.check(model)
     let cases = try ImageCases.list(images)
-    try Folder.requireWritable(above: output + "/x")
+    try Folder.requireWritable(in: output)
     let failures = try device.run(
       Job(
         model: model, cases: cases, output: output,

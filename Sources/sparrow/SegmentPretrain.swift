@@ -18,8 +18,8 @@ struct SegmentPretrain: ParsableCommand {
 
       Examples:
         sparrow segment pretrain --images imgs --output runs/front
-        sparrow segment pretrain --images imgs --code jumprelu --target-l0 12 --minutes 6 \\
-          --output runs/front
+        sparrow segment pretrain --images imgs --code jumprelu \\
+          --target-l0 12 --minutes 6 --output runs/front
         sparrow segment pretrain --resume runs/front
       """)
 
@@ -59,12 +59,8 @@ struct SegmentPretrain: ParsableCommand {
       try requireWithin(value, PretrainedDescription.weights, name)
     }
     try requireWithin(noise, Corruption.noises, "--noise")
-    guard (0..<1).contains(masked) else {
-      throw ValidationError("--masked must be from 0 to below 1, not \(masked)")
-    }
-    if let targetL0, !(targetL0 > 0 && targetL0.isFinite) {
-      throw ValidationError("--target-l0 must be above 0, not \(targetL0)")
-    }
+    try requireShare(masked, "--masked")
+    try requirePositive(targetL0, "--target-l0")
   }
 
   func run() throws {
@@ -173,6 +169,7 @@ struct SegmentPretrain: ParsableCommand {
       try model.write(to: folder.model)
       try folder.write(log)
       let report = try Pretrainer.evaluate(model, images: images, on: backend)
+      try keeping.session.check()
       try ImageFile.writePNG(report.picture, to: folder.picturePath)
       keeping.finish()
       try Console.result(

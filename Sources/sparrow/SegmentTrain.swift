@@ -20,13 +20,17 @@ struct SegmentTrain: ParsableCommand {
 
       Examples:
         sparrow segment train --images imgs --labels masks --output runs/cells
-        sparrow segment train --images imgs --labels masks --limit 2 --pretrained runs/front \\
-          --classes membrane=0,cell=255 --minutes 4 --output runs/cells
-        sparrow segment train --images one --labels one-mask --unlabelled all --output runs/few
-        sparrow segment train --images nuclei --labels masks --augmentation sharp --outlines 20 \\
+        sparrow segment train --images imgs --labels masks --limit 2 \\
+          --pretrained runs/front --classes membrane=0,cell=255 \\
+          --minutes 4 --output runs/cells
+        sparrow segment train --images one --labels one-mask \\
+          --unlabelled all --output runs/few
+        sparrow segment train --images nuclei --labels masks \\
+          --augmentation sharp --outlines 20 \\
           --classes background=0,nucleus=255 --output runs/nuclei
         sparrow segment train --resume runs/cells
-        sparrow segment predict --model runs/cells --images new --output out --overlay
+        sparrow segment predict --model runs/cells --images new --output out \\
+          --overlay
       """)
 
   @OptionGroup(title: "Data") var data: LabelledOptions
@@ -176,6 +180,7 @@ struct SegmentTrain: ParsableCommand {
       try folder.write(log)
       let predictor = try SegmentationPredictor(model, on: backend)
       let prediction = try predictor.predict(originals[0].image)
+      try keeping.session.check()
       try ImageFile.writePNG(
         SegmentationPicture.comparison(
           originals[0].image, truth: originals[0].labels, prediction: prediction,

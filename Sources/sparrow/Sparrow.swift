@@ -22,8 +22,9 @@ struct Sparrow: ParsableCommand {
         sparrow train --data mnist:mnist --output runs/mnist
 
       Results go to standard output, everything else to standard error. The exit status is 0, 64 \
-      for a command line that is wrong, or 1 for whatever else goes wrong; an error is one line, \
-      and SPARROW_VERBOSE=1 adds what more there is, such as a kernel's build log.
+      for a command line that is wrong, 130 or 143 for a run that SIGINT or SIGTERM has stopped, \
+      or 1 for whatever else goes wrong; an error is one line, and SPARROW_VERBOSE=1 adds what \
+      more there is, such as a kernel's build log.
 
       Shell completion: sparrow --generate-completion-script bash|zsh|fish
       """,
@@ -44,6 +45,7 @@ struct Sparrow: ParsableCommand {
     StopSignals.unblock()
     FaultInjection.armFromEnvironment()
     do {
+      try CommandArguments.requireUTF8()
       var command = try parseAsRoot()
       try command.run()
     } catch {

@@ -40,7 +40,8 @@ struct SweepCommand: ParsableCommand {
 
       Examples:
         sparrow sweep --data mnist:mnist --code topk --values 4,8,16 --output k
-        sparrow sweep --data glyphs --latents 256 --code topk --values 4,16 --output d
+        sparrow sweep --data glyphs --latents 256 --code topk --values 4,16 \\
+          --output d
       """)
 
   @OptionGroup var data: DataOptions
@@ -72,9 +73,8 @@ struct SweepCommand: ParsableCommand {
   func run() throws {
     let dataset = try load(data.source(), seed: training.seed)
     Console.note("Data: \(dataset.summary)")
-    guard training.batch <= dataset.train.count else {
-      throw TrainingError.batchLargerThanSet(batch: training.batch, count: dataset.train.count)
-    }
+    var training = training
+    try training.fitBatch(toImages: dataset.train.count)
     let configurations = try values.map { value in
       let (code, target) = try code.code(value)
       let network = try shape.network(inputs: dataset.train.featureCount, code: code)

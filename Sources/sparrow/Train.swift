@@ -21,7 +21,7 @@ struct Train: ParsableCommand {
         sparrow train --data glyphs --epochs 10 --output runs/glyphs
         sparrow train --data mnist:mnist --code topk:16 --output runs/topk
         sparrow train --data mnist:mnist --code jumprelu --target-l0 8 --output j8
-        sparrow train --data mnist:mnist --latents 1024 --code topk:32 --output d32
+        sparrow train --data mnist:mnist --latents 1024 --code topk:32 --output d
         sparrow train --data images:photos --batch 32 --device gpu --output run
         sparrow train --resume runs/topk
       """)
@@ -61,9 +61,8 @@ struct Train: ParsableCommand {
     let source = try dataSource(data)
     let dataset = try load(source, seed: training.seed)
     Console.note("Data: \(dataset.summary)")
-    guard training.batch <= dataset.train.count else {
-      throw TrainingError.batchLargerThanSet(batch: training.batch, count: dataset.train.count)
-    }
+    var training = training
+    try training.fitBatch(toImages: dataset.train.count)
     let shape = try network.configuration(inputs: dataset.train.featureCount)
     let configuration = try training.configuration(
       for: shape, targetL0: network.targetL0, defaultEpochs: shape.isDictionary ? 10 : 50)
@@ -95,7 +94,7 @@ struct Train: ParsableCommand {
       try extend(&description.model.training, to: epochs, done: done, isWithin: checkpoint.run)
     }
     let configuration = description.model.training
-    if done == configuration.epochs, folder.isComplete {
+    if done == configuration.epochs, folder.isComplete(epochs: done) {
       return try Console.result(
         "Finished: \(folder.path) has all of its \(counted(done, "epoch")); nothing is left to do")
     }

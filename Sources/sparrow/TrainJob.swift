@@ -35,7 +35,7 @@ struct TrainJob: KeptTraining {
   }
 
   var advice: String {
-    session.store.isEmpty
+    session.store.isEmpty || session.isLost
       ? "" : "; 'sparrow train --resume \(folder.path)' goes on from the last checkpoint"
   }
 
@@ -93,6 +93,7 @@ struct TrainJob: KeptTraining {
       // Another process may have been there in between.
       try folder.refuseExistingRun()
     } else {
+      try session.check()
       try folder.write(resuming?.history ?? [])
     }
     let origin = RunOrigin(trainer.step.backend)
@@ -126,6 +127,7 @@ struct TrainJob: KeptTraining {
       display.show(event)
       if case .warning(let line) = event { Console.note("Warning: \(line)") }
       guard case .epoch(let metrics) = event else { return }
+      try session.check()
       try folder.append(metrics)
       // A long run that is cut off leaves a model of a minute ago at most.
       if lastSaved.secondsSince() > 60 {
@@ -142,6 +144,7 @@ struct TrainJob: KeptTraining {
     let evaluator = try Evaluator(
       trainer.step.network, batchSize: min(256, dataset.test.count))
     let report = try evaluator.evaluate(dataset.test, normalisation: .unit)
+    try session.check()
     try ImageFile.writePNG(
       reconstructions(of: dataset.test, count: 64, evaluator: evaluator, normalisation: .unit),
       to: folder.picture)
@@ -153,8 +156,8 @@ struct TrainJob: KeptTraining {
   private func save<B: Backend>(_ trainer: Trainer<B>) throws {
     var model = description.model
     model.epochsDone = trainer.lastGoodEpoch
-    try ModelFile(description: model, parameters: trainer.lastGoodParameters)
-      .write(to: folder.model)
+    try session.check()
+    try folder.write(ModelFile(description: model, parameters: trainer.lastGoodParameters))
   }
 
   /// The error, and where memory was short what would fit.

@@ -15,7 +15,10 @@ struct TrainingOptions: ParsableArguments {
     parsing: .unconditional,
     help: "Passes over the training images (default: 50; 10 with --latents).")
   var epochs: Int?
-  @Option(parsing: .unconditional, help: "Images in a step.") var batch = 256
+  @Option(
+    name: .customLong("batch"), parsing: .unconditional,
+    help: "Images in a step (default: 256, or all where there are fewer).")
+  var givenBatch: Int?
   @Option(
     parsing: .unconditional,
     help: "The optimizer's step size (default: 1e-3 for relu; measured best for the others).")
@@ -63,34 +66,44 @@ struct TrainingOptions: ParsableArguments {
   var arithmetic = Arithmetic.auto
 
   func validate() throws {
-    if let epochs { try requirePositive(epochs, "--epochs") }
-    try requirePositive(batch, "--batch")
-    for (name, value) in [("--learning-rate", learningRate), ("--clip", clip)] {
-      guard let value else { continue }
-      guard value > 0, value.isFinite else {
-        throw ValidationError("\(name) must be a positive number, not \(value)")
+    if let epochs {
+      try requirePositive(epochs, "--epochs")
+      guard epochs <= TrainingConfiguration.mostEpochs else {
+        throw ValidationError(
+          "--epochs must be at most \(TrainingConfiguration.mostEpochs), not \(epochs)")
       }
     }
+    if let givenBatch { try requirePositive(givenBatch, "--batch") }
+    try requirePositive(learningRate, "--learning-rate")
+    try requirePositive(clip, "--clip")
     for (name, value) in [
       ("--alpha", alpha), ("--beta", beta), ("--contractive", contractive), ("--warmup", warmup),
       ("--decay-start", decayStart),
     ] {
-      guard let value else { continue }
-      guard value >= 0, value.isFinite else {
-        throw ValidationError("\(name) must not be negative, and is \(value)")
-      }
+      try requireNotNegative(value, name)
     }
     for (name, value) in [("--momentum", momentum), ("--beta2", beta2), ("--average", average)] {
-      guard let value else { continue }
-      guard (0..<1).contains(value) else {
-        throw ValidationError("\(name) must be from 0 to below 1, not \(value)")
-      }
+      try requireShare(value, name)
     }
     if momentum != nil, optimizer != .sgd {
       throw ValidationError("--momentum is of --optimizer sgd")
     }
     if beta2 != nil, optimizer == .sgd { throw ValidationError("--beta2 is of --optimizer adam") }
     if let annealFrom { try requirePositive(annealFrom, "--anneal-from") }
+  }
+
+  var batch: Int { givenBatch ?? 256 }
+
+  /// Makes batches that were not asked for no larger than the set, and says so.
+  ///
+  /// - Throws: `TrainingError.batchLargerThanSet` where they were asked for.
+  mutating func fitBatch(toImages count: Int) throws {
+    guard batch > count else { return }
+    guard givenBatch == nil else {
+      throw TrainingError.batchLargerThanSet(batch: batch, count: count)
+    }
+    Console.note("Note: batches of all \(count) training images, which are fewer than \(batch)")
+    givenBatch = count
   }
 
   /// The whole configuration: what was given, over what is recommended.

@@ -74,6 +74,34 @@ import Testing
     #expect(!folder.names.contains("run"))
   }
 
+  @Test(arguments: [
+    ("\\377\\376.png", "cannot open: its name is not UTF-8"), ("broken.png", "cannot open: "),
+  ])
+  func anImageThatCannotBeOpened(name: String, words: String) async throws {
+    let folder = try TemporaryFolder()
+    let images = try folder.makeFolder("images")
+    try ImageFile.writePNG(pattern(width: 6, height: 5), to: folder.file("images/a.png"))
+    let outcome = try await Tool.onReference(
+      "train", "--data", "images:\(images)", "--output", folder.file("run"),
+      through: [
+        "/bin/sh", "-c", "ln -s nowhere \"\(images)/$(printf '\(name)')\"; exec \"$0\" \"$@\"",
+      ])
+    expectFailure(outcome, "Error: \(images)/", words)
+  }
+
+  /// A text could not hold it, and the folder would have another name.
+  @Test func aPathThatIsNotUTF8() async throws {
+    let folder = try TemporaryFolder()
+    let outcome = try await Tool.onReference(
+      "train", "--data", "glyphs:50", "--epochs", "1",
+      through: [
+        "/bin/sh", "-c",
+        "exec \"$0\" \"$@\" --output \"$(printf '\(folder.path)/x\\377\\376')\"",
+      ])
+    expectFailure(outcome, status: 64, "is not valid UTF-8")
+    #expect(folder.names == [])
+  }
+
   @Test func aBatchLargerThanTheSet() async throws {
     let folder = try TemporaryFolder()
     for command in [["train", "--output", folder.file("run")], ["bench", "train"]] {
@@ -82,6 +110,13 @@ import Testing
       expectFailure(outcome, "--batch 301 is larger than the set of 300 training images")
     }
     #expect(folder.names == [])
+    // Where none is asked for, one that fits is taken.
+    let outcome = try await Tool.onReference(
+      "train", "--data", "glyphs:100", "--epochs", "1", "--output", folder.file("run"))
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(
+      outcome.errorLines.contains(
+        "Note: batches of all 100 training images, which are fewer than 256"), "\(outcome.errors)")
   }
 
   // MARK: Models

@@ -71,6 +71,8 @@ import Testing
       expectFailure(try await train(output), "Error: \(output): ")
       expectFailure(try await convert("encode", to: output), "Error: \(output): cannot write")
       expectFailure(try await convert("reconstruct", to: output), "Error: \(output): ")
+      expectFailure(
+        try await Tool.run("segment", "draw", "--output", output), "Error: \(output): ")
     }
   }
 
@@ -116,6 +118,10 @@ import Testing
       ["evaluate", "--model", Scratch.model, "--data", "glyphs:300", "--device", "reference"]
         + (json ? ["--json"] : []), output: "/dev/full")
     expectFailure(outcome, "standard output: cannot write")
+    for flag in ["--help", "--version"] {
+      expectFailure(
+        try await Tool.run([flag], output: "/dev/full"), "standard output: cannot write")
+    }
   }
 
   @Test func aClosedStandardErrorDoesNoHarm() async throws {

@@ -221,6 +221,42 @@ struct RunPlace: Sendable {
     try expectSameEnd(run, as: whole)
   }
 
+  /// Killed after its last checkpoint: before its model, and between the model and the picture.
+  @Test func aLongerRunThatLacksItsOwnResultsIsFinished() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let results = ["model.safetensors", "reconstructions.png", "metrics.csv"]
+    func contents() throws -> [UInt64] { try results.map { try fingerprint(of: "\(run)/\($0)") } }
+    let first = try await Tool.run(arguments(run, epochs: 3))
+    try #require(first.status == 0, "\(first.errors)")
+    let old = try Dictionary(
+      uniqueKeysWithValues: results.map { ($0, try bytes(of: "\(run)/\($0)")) })
+    let longer = try await resume(run, "--epochs", "5")
+    try #require(longer.status == 0, "\(longer.errors)")
+    let whole = try contents()
+
+    for name in results {
+      _ = try folder.write(old[name] ?? [], to: "run/\(name)")
+      // The picture of an older model is not left beside the model.
+      if name == "reconstructions.png" { unlink(run + "/reconstructions.png") }
+      let last = try await resume(run)
+      #expect(last.status == 0, "\(last.errors)")
+      #expect(!last.output.contains("Finished"), "\(name)")
+      #expect(try contents() == whole, "\(name)")
+    }
+    #expect(try await resume(run).output.hasPrefix("Finished: "))
+
+    // Until the new model is there, the old one is.
+    let stopped = try await Tool.run(
+      ["train", "--resume", run, "--epochs", "100000", "--device", "reference"],
+      through: [
+        "/bin/sh", "-c", "ulimit -t 100; \"$@\" & p=$!; sleep 1; kill -KILL $p; wait $p", "sh",
+      ])
+    #expect(stopped.status == 137, "\(stopped.errors)")
+    #expect(try fingerprint(of: run + "/model.safetensors") == whole[0])
+    #expect(try fingerprint(of: run + "/reconstructions.png") == whole[1])
+  }
+
   @Test func badResumes() async throws {
     let folder = try TemporaryFolder()
     expectFailure(
@@ -369,8 +405,62 @@ struct RunPlace: Sendable {
       arguments(run, epochs: 100_000),
       through: Wrapper.afterCheckpoint(of: run, "mv \(run) \(run)x"))
     #expect(outcome.status == 1)
-    #expect(outcome.errorLines.last?.contains("No such file or directory") == true)
+    #expect(
+      outcome.errorLines.last
+        == "Error: \(run): was removed or taken over by another process; nothing more is written "
+        + "to it")
     #expect(folder.names.contains("runx/checkpoint.safetensors"))
+  }
+
+  /// The new run is left alone, and stays locked.
+  @Test func aFolderThatAnotherRunHasTakenOverIsLeftAlone() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let command = ([try Tool.path] + arguments(run, epochs: 100_000, ["--seed", "6"]))
+      .map { "\"\($0)\"" }.joined(separator: " ")
+    let outcome = try await Tool.run(
+      arguments(run, epochs: 100_000),
+      through: Wrapper.afterCheckpoint(
+        of: run,
+        """
+        kill -STOP $p
+        mv "\(run)" "\(run)x"
+        \(command) 2>/dev/null & q=$!
+        while kill -0 $q 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do
+          sleep 0.005
+        done
+        kill -CONT $p
+        wait $p; echo first $?
+        [ -e "\(run)/run.lock" ] && echo locked
+        kill -INT $q; wait $q; echo second $?
+        """))
+    #expect(outcome.output == "first 1\nlocked\nsecond 130\n", "\(outcome.errors)")
+    #expect(
+      outcome.errorLines.last?.hasSuffix(
+        "\(run): was removed or taken over by another process; "
+          + "nothing more is written to it") == true, "\(outcome.errors)")
+    #expect(!folder.names.contains("run/run.lock"))
+  }
+
+  /// Noticed before anything is trained.
+  @Test func aFolderInTheWayOfWhatARunWrites() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let stopped = try await Tool.run(
+      arguments(run, epochs: 12),
+      through: Wrapper.afterCheckpoint(of: run, named: "checkpoint.previous", "kill -KILL $p"))
+    try #require(stopped.status == 137, "\(stopped.errors)")
+    unlink(run + "/checkpoint.safetensors")
+    unlink(run + "/model.safetensors")
+    for name in ["checkpoint", "model"] {
+      _ = try folder.makeFolder("run/\(name).safetensors")
+      let outcome = try await resume(run)
+      #expect(outcome.status == 1)
+      #expect(
+        outcome.errors == "Error: \(run)/\(name).safetensors: cannot write: it is a folder\n")
+      rmdir("\(run)/\(name).safetensors")
+    }
+    #expect(try await resume(run).status == 0)
   }
 }
 

@@ -267,6 +267,40 @@ private struct Cells: Sendable {
     #expect(!FileManager.default.fileExists(atPath: output + "/cells001.png"))
   }
 
+  /// Links that lead nowhere or in a circle, and a name that is no text.
+  @Test func filesThatCannotBeOpenedAreNamed() async throws {
+    let cells = try await Cells.shared.value
+    let folder = cells.file("unopened")
+    try FileManager.default.copyItem(atPath: cells.images, toPath: folder)
+    for (name, target) in [("broken.png", "nowhere.png"), ("loop.png", "loop.png")] {
+      #expect(symlink(target, "\(folder)/\(name)") == 0)
+    }
+    let name = "\(folder)/a".utf8CString.dropLast() + [-1, -2] + ".png".utf8CString
+    // Some file systems have no such names.
+    guard link("\(folder)/cells000.png", Array(name)) == 0 else { return }
+    let expected = [
+      "\(folder)/a\\xFF\\xFE.png: cannot open: its name is not UTF-8",
+      "\(folder)/broken.png: cannot open: No such file or directory",
+      "\(folder)/loop.png: cannot open: Too many levels of symbolic links",
+    ]
+    let runs = [
+      [
+        "predict", "--model", cells.model, "--images", folder, "--output", cells.file("opened"),
+      ],
+      [
+        "pretrain", "--images", folder, "--preset", "small", "--steps", "1", "--batch", "1",
+        "--output", cells.file("openedfront"),
+      ],
+    ]
+    for run in runs {
+      let outcome = try await Tool.run(["segment"] + run + ["--device", "reference"])
+      #expect(outcome.status == 1)
+      #expect(outcome.output.contains("Written: "))
+      #expect(
+        outcome.errorLines.suffix(4) == ["3 files could not be used:"] + expected.map { "  " + $0 })
+    }
+  }
+
   @Test func pretrainingMakesAFrontEndForTrainingAndClustering() async throws {
     let cells = try await Cells.shared.value
     let front = cells.file("front")

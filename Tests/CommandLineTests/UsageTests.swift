@@ -29,6 +29,50 @@ import Testing
     (["train", "--data", "idx:a,b,c", "--output", "x"], "--data 'idx:a,b,c'"),
     (["train", "--data", "glyphs", "--output", "x", "--device", ""], "--device"),
     (["train", "--data", "glyphs", "--output", "x", "--device", "0:0:0"], "--device: '0:0:0'"),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--clip", "1e-320"],
+      "--clip 1e-320 is too small"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--clip", "1e-46"],
+      "--clip 1e-46 is too small"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--clip", "1e308"],
+      "--clip 1e+308 is too large"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--learning-rate", "1e300"],
+      "--learning-rate 1e+300 is too large"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--alpha", "1e300"],
+      "--alpha 1e+300 is too large"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--contractive", "1e300"],
+      "--contractive 1e+300 is too large"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--beta2", "0.99999999999"],
+      "--beta2 must be from 0 to below 1"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--target-l0", "1e-320"],
+      "--target-l0 1e-320 is too small"
+    ),
+    (
+      ["train", "--data", "glyphs", "--output", "x", "--epochs", "9223372036854775807"],
+      "--epochs must be at most 4294967296"
+    ),
+    (
+      ["segment", "pretrain", "--images", "x", "--output", "x", "--beta", "1e-320"],
+      "--beta 1e-320 is too small"
+    ),
+    (
+      ["segment", "pretrain", "--images", "x", "--output", "x", "--noise", "1e300"],
+      "--noise 1e+300 is too large"
+    ),
     (["evaluate", "--data", "glyphs"], "--model"),
     (["evaluate", "--data", "glyphs", "--model", ""], "--model needs a path"),
     (["encode", "--data", "glyphs", "--model", "m"], "--output"),
@@ -82,6 +126,34 @@ import Testing
       + (verb == "train" ? ["--labels", "z"] : []) + options
   }
 
+  /// The limit is named, and the flag that is wrong.
+  @Test(arguments: [
+    (
+      ["--layers", "784-99999999-784"], "--layers: layer widths [784, 99999999, 784]; each is from"
+    ),
+    (["--latents", "100000000"], "--latents: layer widths [784, 100000000, 784]; each is from 1"),
+    (["--latents", "16777216"], "--latents: more than 2^31 parameters"),
+    (["--latents", "20", "--code", "topk:21"], "--code: topk:21 keeps more than the 20 latents"),
+  ])
+  func networksThatAreTooLarge(options: [String], words: String) async throws {
+    let outcome = try await Tool.onReference(
+      "train", "--data", "glyphs:50", "--output", "x", options[0], options[1],
+      options.dropFirst(2).first ?? "--epochs", options.dropFirst(3).first ?? "1")
+    #expect(outcome.status == 64)
+    #expect(outcome.errorLines.last?.contains(words) == true, "\(outcome.errors)")
+  }
+
+  /// What the user gives does not break an error's line.
+  @Test func controlCharactersAreEscaped() async throws {
+    let words = "no OpenCL device matches 'a\\nb\\u{1B}'"
+    expectFailure(try await Tool.run("devices", "--device", "a\nb\u{1B}"), words)
+    expectFailure(
+      try await Tool.run("check", environment: ["SPARROW_DEVICE": "a\nb\u{1B}"]), words)
+    expectFailure(
+      try await Tool.run("train", "--data", "glyphs", "--output", "x", "--layers", "1-\n-1"),
+      status: 64, "not 1-\\n-1")
+  }
+
   @Test func aBadDefaultDeviceIsNamedByItsVariable() async throws {
     let outcome = try await Tool.run(
       "check", environment: ["SPARROW_DEVICE": "0:0:0"])
@@ -117,6 +189,38 @@ import Testing
       let help = try await Tool.run(verb + ["--help"]).output
       #expect(help.contains("500steps") && help.contains("2epochs") == hasEpochs, "\(help)")
     }
+  }
+
+  /// Of every command: an example that a terminal breaks can no longer be copied.
+  @Test func examplesFitATerminal() async throws {
+    let dump = try JSONDecoder().decode(
+      Dump.self, from: Data(try await Tool.run("--experimental-dump-help").output.utf8))
+    var examples = 0
+    func check(_ command: Dump.Command) {
+      let lines = [command.abstract, command.discussion].compactMap { $0 }
+        .flatMap { $0.split(separator: "\n", omittingEmptySubsequences: false) }
+      for (line, next) in zip(lines, lines.dropFirst() + [""]) where line.hasPrefix("  ") {
+        examples += 1
+        #expect(line.count <= 78, "\(line)")
+        #expect(line.hasSuffix(" \\") == next.hasPrefix("    "), "\(line)")
+      }
+      for part in command.subcommands ?? [] { check(part) }
+    }
+    check(dump.command)
+    #expect(examples > 50)
+  }
+
+  private struct Dump: Decodable {
+    final class Command: Decodable {
+      let abstract, discussion: String?
+      let subcommands: [Command]?
+    }
+    let command: Command
+  }
+
+  @Test func everyExitStatusIsListed() async throws {
+    let help = try await Tool.run("--help").output
+    for status in ["0,", "64", "130 or 143", "1 "] { #expect(help.contains(status)) }
   }
 
   @Test func theVersionIsPrinted() async throws {

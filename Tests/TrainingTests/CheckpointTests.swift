@@ -120,6 +120,21 @@ private func write(_ data: Data, _ path: String) throws {
     #expect(error?.reason == "a time of \(seconds) s, \(ofEpoch) s of an epoch")
   }
 
+  /// What the model's reader would refuse is not trained further.
+  @Test func aDescriptionThatNoModelMayHave() throws {
+    let folder = try savedRun()
+    let good = try Checkpoint(path: CheckpointStore(folder: folder.path).current)
+    func reason(_ change: (inout ModelDescription) -> Void) throws -> String? {
+      var checkpoint = good
+      change(&checkpoint.description.model)
+      try checkpoint.contents().write(to: folder.file("changed"))
+      let error = #expect(throws: FileError.self) { try Checkpoint(path: folder.file("changed")) }
+      return error?.reason
+    }
+    #expect(try reason { $0.imageWidth = 3 }?.contains("images of [3, 8, 1]") == true)
+    #expect(try reason { $0.normalisation.scale = 0 }?.contains("a normalisation by 0.0") == true)
+  }
+
   /// Names that another program can make sense of.
   @Test func tensorsHaveTheirNamesAndShapes() throws {
     let folder = try savedRun()
@@ -194,5 +209,26 @@ private func write(_ data: Data, _ path: String) throws {
     let lock = try RunLock(folder: folder.path)
     withExtendedLifetime(lock) {}
     #expect(throws: FileError.self) { try RunLock(folder: folder.file("absent")) }
+  }
+
+  @Test func aFolderThatAnotherHasTakenOverIsLeftAlone() throws {
+    let folder = try savedRun()
+    let (path, moved) = (try folder.makeFolder("run"), folder.file("moved"))
+    let checkpoint = try Checkpoint(path: CheckpointStore(folder: folder.path).current)
+    let store = CheckpointStore(folder: path)
+    var lock: RunLock? = try RunLock(folder: path)
+    store.guardWrites(by: try #require(lock))
+    try store.write { try checkpoint.contents() }
+    try store.finish()
+    #expect(rename(path, moved) == 0)
+    _ = try folder.makeFolder("run")
+    let other = try RunLock(folder: path)
+    let error = #expect(throws: FileError.self) { try lock?.check() }
+    #expect(error?.path == path && error?.reason.contains("taken over") == true)
+    try store.write { try checkpoint.contents() }
+    #expect(throws: FileError.self) { try store.finish() }
+    lock = nil
+    #expect(try FileManager.default.contentsOfDirectory(atPath: path) == ["run.lock"])
+    try other.check()
   }
 }
