@@ -47,6 +47,8 @@ extension OpenCLBackend {
       func product(_ epilogue: MatmulEpilogue<Storage>) throws -> [Float] {
         try fill(c, with: .nan)
         try launchMatmul(variant, shape, deviceA, deviceB, into: c, epilogue: epilogue)
+        // A device that fails is told from one that miscomputes.
+        try finish()
         return try download(c)
       }
       func fail(_ detail: String) -> BackendError {
@@ -121,6 +123,7 @@ extension OpenCLBackend {
         let deviceBias = try place(bias, [bias.values.count], offset: 3)
         let convolve = isAdjoint ? transposedConvolution : convolution
         try convolve(deviceX, deviceW, deviceBias, .relu, trial.geometry, y)
+        try finish()
         let got = try download(y.tensor)
         let wanted =
           isAdjoint ? trial.adjoint(x.values, w.values) : trial.forward(x.values, w.values)
@@ -154,6 +157,7 @@ extension OpenCLBackend {
         FeatureMap(place(x, trial.large, offset: source == 4 ? 4 : 3)),
         FeatureMap(place(g, trial.small, offset: gradient == 4 ? 4 : 3)),
         geometry: trial.geometry, into: dw)
+      try finish()
       let got = try download(dw)
       let wanted = trial.gradient(x.values, g.values)
       for i in got.indices where got[i] != Float(wanted[i]) {

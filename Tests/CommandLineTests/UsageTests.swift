@@ -71,7 +71,7 @@ import Testing
     ),
     (
       ["segment", "pretrain", "--images", "x", "--output", "x", "--noise", "1e300"],
-      "--noise 1e+300 is too large"
+      "--noise 1e+300 is not within 0 and 100"
     ),
     (["evaluate", "--data", "glyphs"], "--model"),
     (["evaluate", "--data", "glyphs", "--model", ""], "--model needs a path"),
