@@ -32,8 +32,8 @@ package final class CheckpointStore: @unchecked Sendable {
   package func write(_ contents: @escaping @Sendable () throws -> Safetensors) throws {
     try finish()
     queue.async {
+      let (isDamaged, guardian) = self.lock.withLock { (self.currentIsDamaged, self.guardian) }
       do {
-        let (isDamaged, guardian) = self.lock.withLock { (self.currentIsDamaged, self.guardian) }
         try guardian?.check()
         let file = try AtomicFile(path: self.current)
         try contents().write(to: file)
@@ -42,7 +42,10 @@ package final class CheckpointStore: @unchecked Sendable {
         try file.commit(keepingOldAs: isDamaged ? nil : self.previous, syncsFolder: true)
         self.lock.withLock { self.currentIsDamaged = false }
       } catch {
-        self.lock.withLock { self.failure = error }
+        var failure = error
+        // A folder that vanishes while a file is written is why it cannot be.
+        do { try guardian?.check() } catch { failure = error }
+        self.lock.withLock { self.failure = failure }
       }
     }
   }
