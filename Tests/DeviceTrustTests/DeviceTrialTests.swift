@@ -178,11 +178,30 @@ private enum Remains {
   nonisolated(unsafe) static var identity: SelfTestIdentity?
   nonisolated(unsafe) static var signals = 0
   nonisolated(unsafe) static var halves: [String] = []
+  /// The thread of the self-test.
+  nonisolated(unsafe) static var own: pthread_t?
+
+  /// Runs `body` with a signal that is looked at; a pool's threads block all of them.
+  static func watching(_ number: Int32, _ body: () throws -> Void) rethrows {
+    (signals, halves, own) = (0, [], pthread_self())
+    var (one, mask) = (sigset_t(), sigset_t())
+    sigemptyset(&one)
+    sigaddset(&one, number)
+    let before = signal(number) { _ in Remains.note() }
+    pthread_sigmask(SIG_UNBLOCK, &one, &mask)
+    defer {
+      pthread_sigmask(SIG_SETMASK, &mask, nil)
+      signal(number, before)
+    }
+    try body()
+  }
 
   static func note() {
-    guard let store, let identity else { return }
     signals += 1
+    guard let store, let identity else { return }
     if let record = store.record(for: identity), record.verdict == nil { halves.append("entry") }
+    // On another thread the self-test's goes on meanwhile, as it would not if the process ended.
+    guard let own, pthread_equal(pthread_self(), own) != 0 else { return }
     let names = (try? FileManager.default.contentsOfDirectory(atPath: store.folder)) ?? []
     halves += names.filter { $0.hasSuffix(".tmp") }
   }
@@ -202,23 +221,24 @@ private enum Remains {
     let store = SelfTestStore(folder: folder.path)
     let trial = DeviceTrial(store: store, patience: 1)
     let identity = SelfTestIdentity(device.properties)
-    (Remains.store, Remains.identity, Remains.signals, Remains.halves) = (store, identity, 0, [])
-    let before = signal(number) { _ in Remains.note() }
-    defer { signal(number, before) }
-    let rounds = 150
-    for round in 0..<rounds {
-      let over = DispatchSemaphore(value: 0)
-      let verdict = trial.verdict(on: device, identity, anew: true) { _, _ in
-        // On a thread of its own, so that the handler may allocate.
-        Thread.detachNewThread {
-          usleep(UInt32(round * 20))
-          raise(number)
-          over.signal()
+    (Remains.store, Remains.identity) = (store, identity)
+    defer { (Remains.store, Remains.identity) = (nil, nil) }
+    let rounds = 60
+    Remains.watching(number) {
+      for round in 0..<rounds {
+        let over = DispatchSemaphore(value: 0)
+        let verdict = trial.verdict(on: device, identity, anew: true) { _, _ in
+          // On a thread of its own, so that the handler may allocate.
+          Thread.detachNewThread {
+            usleep(UInt32(round * 50))
+            raise(number)
+            over.signal()
+          }
+          return passed
         }
-        return passed
+        over.wait()
+        #expect(verdict == passed)
       }
-      over.wait()
-      #expect(verdict == passed)
     }
     #expect(Remains.signals == rounds)
     #expect(Remains.halves == [])
@@ -230,18 +250,16 @@ private enum Remains {
     let folder = try TemporaryFolder()
     for keeps in [false, true] {
       let path = try folder.write("half", to: "file")
-      Remains.store = nil
-      Remains.signals = 0
-      let before = signal(SIGHUP) { _ in Remains.signals += 1 }
-      defer { signal(SIGHUP, before) }
-      Interruption.removing(path) { writer in
-        let isDone = writer.write(keeping: keeps) {
-          raise(SIGHUP)
-          #expect(Remains.signals == 0)
-          return FileManager.default.fileExists(atPath: path)
+      Remains.watching(SIGHUP) {
+        Interruption.removing(path) { writer in
+          let isDone = writer.write(keeping: keeps) {
+            raise(SIGHUP)
+            #expect(Remains.signals == 0)
+            return FileManager.default.fileExists(atPath: path)
+          }
+          #expect(isDone && Remains.signals == 1)
+          #expect(FileManager.default.fileExists(atPath: path) == keeps)
         }
-        #expect(isDone && Remains.signals == 1)
-        #expect(FileManager.default.fileExists(atPath: path) == keeps)
       }
     }
   }

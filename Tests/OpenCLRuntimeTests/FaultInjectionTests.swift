@@ -113,15 +113,19 @@ import Testing
     let context = try TestDevice.context()
     let queue = try CommandQueue(context: context)
     #expect(queue.failures.value == 0)
+    // Refused before it did anything.
+    FaultInjection.arm(failing: 1)
+    #expect(throws: OpenCLError.self) { try queue.marker() }
+    #expect(queue.failures.value == 1 && queue.failures.ofExecution == 0)
     FaultInjection.arm(failing: 1)
     #expect(throws: OpenCLError.self) { try queue.finish() }
-    #expect(queue.failures.value == 1)
+    #expect(queue.failures.value == 2 && queue.failures.ofExecution == 1)
     FaultInjection.arm(failingEvent: 1)
     defer { FaultInjection.disarm() }
     #expect(throws: OpenCLError.self) { try queue.marker().wait() }
-    #expect(queue.failures.value == 2)
+    #expect(queue.failures.value == 3 && queue.failures.ofExecution == 2)
     try queue.finish()
-    #expect(queue.failures.value == 2)
+    #expect(queue.failures.value == 3 && queue.failures.ofExecution == 2)
   }
 
   /// With a cache some failures are made good by building anew; none may be noticed otherwise.

@@ -3,6 +3,7 @@ import Foundation
 import Imaging
 import Networks
 import OpenCLBackend
+import OpenCLRuntime
 import RandomNumbers
 import ReferenceBackend
 import Segmentation
@@ -471,6 +472,44 @@ private func pretrained<B: Backend>(
         model, settings: PredictionSettings(memoryLimit: 1 << 16), on: ReferenceBackend())
       _ = try tiny.plan(width: 2000, height: 2000)
     }
+  }
+}
+
+@Suite(.usesDevice) struct DeviceFailureTests {
+  /// A command that was aborted on the device may have ended midway: what it has left is not saved.
+  @Test func noStateIsLeftByACommandThatWasAborted() throws {
+    guard let device = try TestDevice.find() else { return }
+    let backend = try OpenCLBackend(device: device, tuning: .rule)
+    let images = brightSpots(count: 2)
+    let normalisation = try percentiles(images)
+    /// - Returns: how many steps the states had that were saved.
+    func saved(failing event: Int?, stopsAtEnd: Bool = false) throws -> [Int] {
+      let folder = try TemporaryFolder()
+      let keeper = RunKeeper<ConvolutionalState>(
+        store: CheckpointStore(folder: folder.path), interval: nil, requestedStop: { nil },
+        contents: { _ in Safetensors(metadata: [:], entries: []) })
+      var steps: [Int] = []
+      keeper.willSave = { steps.append($0.training.stepCount) }
+      if let event { FaultInjection.arm(failingEvent: event) }
+      defer { FaultInjection.disarm() }
+      do {
+        _ = try SegmenterTrainer.train(
+          training(network(), steps: 3), settings(), images: normalised(images, normalisation),
+          normalisation: normalisation, classes: try #require(spots), pretrained: nil,
+          keeper: keeper, verification: StepVerification<ReferenceBackend>?.none, on: backend
+        ) {
+          if stopsAtEnd, $0.step == 3 { throw TrainingError.unsuitableData("an error of the host") }
+        }
+      } catch is OpenCLError {
+      } catch is TrainingError {}
+      return steps
+    }
+    for event in 1...30 {
+      let steps = try saved(failing: event)
+      #expect(steps == [], "event \(event)")
+    }
+    // Nor does it stay so: where the device is not to blame, there is a state.
+    #expect(try saved(failing: nil, stopsAtEnd: true) == [3])
   }
 }
 

@@ -249,6 +249,43 @@ func figures(_ history: [EpochMetrics]) -> [[UInt64]] {
     #expect(saved > 0)
   }
 
+  /// A command that was aborted on the device may have ended midway: what it has left is not saved,
+  /// also where nothing fails afterwards.
+  @Test func noStateIsLeftByACommandThatWasAborted() throws {
+    guard let device = try TestDevice.find() else { return }
+    var configuration = ResumedRun.jumpReLU.configuration
+    // So many steps that the host waits for figures in mid-epoch.
+    configuration.batchSize = 4
+    let backend = try OpenCLBackend(device: device, tuning: .rule)
+    var count = 0
+    for event in 1... {
+      let failing = try trainer(configuration, on: backend)
+      FaultInjection.arm(failingEvent: event)
+      defer { FaultInjection.disarm() }
+      do {
+        try failing.run { _ in }
+        break
+      } catch let error as OpenCLError {
+        #expect(error.detail?.contains("aborted on the device") == true)
+      }
+      let isSaved = failing.stateAfterFailure() != nil
+      #expect(!isSaved, "event \(event)")
+      count += 1
+    }
+    #expect(count >= 4)
+    // What befell those before is none of another's: a call that is refused leaves a state.
+    var states = 0
+    for call in 1...5 {
+      let refused = try trainer(configuration, on: backend)
+      FaultInjection.arm(failing: call)
+      defer { FaultInjection.disarm() }
+      #expect(throws: OpenCLError.self) { try refused.run { _ in } }
+      FaultInjection.disarm()
+      if refused.stateAfterFailure() != nil { states += 1 }
+    }
+    #expect(states > 0)
+  }
+
   /// What is reckoned is what is allocated, but for what single operations take.
   @Test(arguments: ResumedRun.allCases)
   func theMemoryOfARunIsKnown(kind: ResumedRun) throws {
