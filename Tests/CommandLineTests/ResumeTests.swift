@@ -420,20 +420,25 @@ struct RunPlace: Sendable {
       .map { "\"\($0)\"" }.joined(separator: " ")
     let outcome = try await Tool.run(
       arguments(run, epochs: 100_000),
-      through: Wrapper.afterCheckpoint(
-        of: run,
-        """
-        kill -STOP $p
-        mv "\(run)" "\(run)x"
-        \(command) 2>/dev/null & q=$!
-        while kill -0 $q 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do
-          sleep 0.005
-        done
-        kill -CONT $p
-        while kill -0 $p 2>/dev/null; do sleep 0.005; done
-        [ -e "\(run)/run.lock" ] && echo locked
-        kill -TERM $q; wait $q; echo second $?
-        """))
+      through: [
+        "/bin/sh", "-c",
+        "\"$@\"; s=$?; while [ ! -e \"\(run).over\" ]; do sleep 0.01; done; exit $s", "sh",
+      ]
+        + Wrapper.afterCheckpoint(
+          of: run,
+          """
+          kill -STOP $p
+          mv "\(run)" "\(run)x"
+          \(command) 2>/dev/null & q=$!
+          while kill -0 $q 2>/dev/null && [ ! -e "\(run)/checkpoint.safetensors" ]; do
+            sleep 0.005
+          done
+          kill -CONT $p
+          while kill -0 $p 2>/dev/null; do sleep 0.005; done
+          [ -e "\(run)/run.lock" ] && echo locked
+          kill -TERM $q; wait $q; echo second $?
+          : > "\(run).over"
+          """))
     #expect(outcome.status == 1)
     #expect(outcome.output == "locked\nsecond 143\n", "\(outcome.errors)")
     #expect(
