@@ -240,7 +240,8 @@ private enum Remains {
         #expect(verdict == passed)
       }
     }
-    #expect(Remains.signals == rounds)
+    // One that comes as a write ends may be seen by both, of which the first would end the process.
+    #expect(Remains.signals >= rounds)
     #expect(Remains.halves == [])
     #expect(folder.names.filter { $0.hasSuffix(".json") }.count <= 1)
   }
