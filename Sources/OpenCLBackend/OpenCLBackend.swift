@@ -25,6 +25,8 @@ package final class OpenCLBackend: Backend {
   private var failuresSeen = 0
   /// What one launch of an operation leaves for the next.
   let scratch = Scratch()
+  /// Whether a tile has a trial before its first use; not where all that it computes is judged anyway.
+  package var triesTiles = true
   /// The programs of tiles that have had their trial (`TileTrial.swift`).
   var tried: Set<TrialKey> = []
   let matmulPlanner: MatmulPlanner

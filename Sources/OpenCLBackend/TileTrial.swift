@@ -15,7 +15,7 @@ extension OpenCLBackend {
   /// Runs `trial` unless the program has had its trial.
   private func once(_ kind: TileKind, _ form: UInt64, _ trial: () throws -> Void) throws {
     let key = TrialKey(kind: kind, form: form)
-    guard tried.insert(key).inserted else { return }
+    guard triesTiles, tried.insert(key).inserted else { return }
     do {
       try trial()
     } catch {
