@@ -54,7 +54,8 @@ let package = Package(
     .target(
       name: "OpenCLBackend",
       dependencies: [
-        "Compute", "Kernels", "OpenCLRuntime", .product(name: "Logging", package: "swift-log"),
+        "Compute", "Kernels", "OpenCLRuntime", "Verification",
+        .product(name: "Logging", package: "swift-log"),
       ]),
     // The self-test of a device, and what is remembered of it.
     .target(

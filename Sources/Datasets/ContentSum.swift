@@ -35,10 +35,3 @@ extension Dataset {
     return sum.finalize().hexadecimal
   }
 }
-
-extension Sequence<UInt8> {
-  /// Two hexadecimal digits in lower case for each byte.
-  package var hexadecimal: String {
-    map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-  }
-}

@@ -1,6 +1,7 @@
 import CExecutable
 import Crypto
 import Foundation
+import Imaging
 
 /// What tells one build of Sparrow from another: a change of its own code may make wrong what a
 /// self-test found right.
@@ -30,15 +31,5 @@ package enum BuildIdentity {
     #else
       Bundle.main.executablePath ?? ""
     #endif
-  }
-}
-
-extension Sequence<UInt8> {
-  /// Two digits for each byte.
-  var hexadecimal: String {
-    map { byte in
-      let digits = String(byte, radix: 16)
-      return byte < 16 ? "0\(digits)" : digits
-    }.joined()
   }
 }

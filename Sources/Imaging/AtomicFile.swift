@@ -23,6 +23,11 @@ package final class AtomicFile {
     self.descriptor = descriptor
   }
 
+  /// The name that an unfinished file of this kind was to get; nil for the name of any other file.
+  package static func target(ofUnfinished name: String) -> String? {
+    name.wholeMatch(of: /\.(.+)\.[0-9A-F]{8}\.tmp/).map { String($0.1) }
+  }
+
   /// - Throws: `FileError` where `path` is something other than a regular file, such as a folder.
   package static func requirePlace(at path: String) throws {
     var status = stat()

@@ -122,9 +122,6 @@ package final class Device: Sendable {
     offering extensions: String, ask: (_ parameter: UInt32, _ byteCount: Int) -> [UInt8]
   ) -> String? {
     let names = extensions.split(separator: " ")
-    func hexadecimal(_ bytes: [UInt8]) -> String {
-      bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    }
     // By their numbers, since older headers and Apple's have no names for them:
     // `CL_DEVICE_UUID_KHR`, `CL_DEVICE_PCI_BUS_INFO_KHR`, and `CL_DEVICE_PCI_DOMAIN_ID_NV`,
     // `CL_DEVICE_PCI_BUS_ID_NV`, `CL_DEVICE_PCI_SLOT_ID_NV`.
@@ -135,7 +132,7 @@ package final class Device: Sendable {
     ]
     for (name, prefix, parameters) in sources where names.contains(Substring(name)) {
       let bytes = parameters.flatMap { ask($0.0, $0.1) }
-      if bytes.contains(where: { $0 != 0 }) { return "\(prefix) \(hexadecimal(bytes))" }
+      if bytes.contains(where: { $0 != 0 }) { return "\(prefix) \(bytes.hexadecimal)" }
     }
     return nil
   }

@@ -29,10 +29,7 @@ package final class ProgramCache: Sendable {
     }
 
     var fileName: String {
-      digest.map { byte in
-        let digits = String(byte, radix: 16)
-        return byte < 16 ? "0\(digits)" : digits
-      }.joined() + ".clbin"
+      digest.hexadecimal + ".clbin"
     }
   }
 

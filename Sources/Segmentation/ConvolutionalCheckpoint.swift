@@ -1,5 +1,4 @@
 import Crypto
-import Datasets
 import Imaging
 import Networks
 import Training

@@ -105,8 +105,9 @@ package final class CheckpointStore: @unchecked Sendable {
   /// Removes what a killed process left of files that it had not finished.
   package func removeUnfinished() {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    for name in names where name.hasSuffix(".tmp") {
-      if Self.written.contains(where: { name.hasPrefix(".\($0).") }) { unlink("\(folder)/\(name)") }
+    for name in names {
+      guard let target = AtomicFile.target(ofUnfinished: name) else { continue }
+      if Self.written.contains(target) { unlink("\(folder)/\(name)") }
     }
   }
 

@@ -1,6 +1,6 @@
 import Crypto
-import Datasets
 import Foundation
+import Imaging
 
 /// Tensors that say what they are: the metadata's `sparrow.format` names the kind of file with a
 /// version, `sparrow.model` holds a description as JSON, and `sparrow.sha256` is the SHA-256, in

@@ -241,7 +241,7 @@ extension TestBench {
   }
 }
 
-private struct ConvolutionCase: OperationCase {
+struct ConvolutionCase: OperationCase {
   let layer: ConvolutionLayer
   let tier: Tier
   let operation = "convolution"
@@ -267,7 +267,7 @@ private struct ConvolutionCase: OperationCase {
   }
 }
 
-private struct TransposedConvolutionCase: OperationCase {
+struct TransposedConvolutionCase: OperationCase {
   let layer: ConvolutionLayer
   let tier: Tier
   let operation = "transposedConvolution"
@@ -293,7 +293,7 @@ private struct TransposedConvolutionCase: OperationCase {
   }
 }
 
-private struct ConvolutionGradientCase: OperationCase {
+struct ConvolutionGradientCase: OperationCase {
   let layer: ConvolutionLayer
   let tier: Tier
   let operation = "convolutionGradient"

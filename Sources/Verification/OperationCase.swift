@@ -12,6 +12,8 @@ package protocol OperationCase: Sendable {
   /// Whether every tensor starts at a multiple of four elements of its buffer, as most do in training,
   /// or at an odd one. Kernels that move four elements at once are other programs.
   var isAligned: Bool { get }
+  /// The names of tensors that are not, all the same.
+  var ragged: [String] { get }
   /// Runs the operation and states through `bench.expect` what its outputs must be.
   func run<B: Backend>(on bench: TestBench<B>) throws
 }
@@ -30,22 +32,31 @@ package struct CaseReport: Sendable {
 private struct AlignedCase: OperationCase {
   let base: any OperationCase
   let isAligned = true
+  let ragged: [String]
 
   var operation: String { base.operation }
-  var label: String { base.label + ", aligned" }
+  var label: String {
+    base.label + ", aligned" + ragged.map { ", but for \($0)" }.joined()
+  }
   var tier: Tier { base.tier }
   func run<B: Backend>(on bench: TestBench<B>) throws { try base.run(on: bench) }
 }
 
 extension OperationCase {
   package var isAligned: Bool { false }
+  package var ragged: [String] { [] }
 
   /// The same with aligned tensors.
-  var aligned: any OperationCase { AlignedCase(base: self) }
+  var aligned: any OperationCase { aligned(but: []) }
+
+  /// The same with all tensors but some aligned.
+  func aligned(but ragged: [String]) -> any OperationCase {
+    AlignedCase(base: self, ragged: ragged)
+  }
 
   /// Runs the case: outputs filled with NaN beforehand, every buffer between canaries.
   package func report<B: Backend>(on backend: B) throws -> CaseReport {
-    let bench = TestBench(backend, isAligned: isAligned)
+    let bench = TestBench(backend, isAligned: isAligned, ragged: ragged)
     try run(on: bench)
     return CaseReport(
       operation: operation, label: label, tier: tier, comparison: try bench.conclude())
@@ -60,12 +71,12 @@ package final class TestBench<B: Backend> {
 
   /// `OperationCase.isAligned`.
   let isAligned: Bool
-  /// What lies before a tensor and behind it.
-  private var margin: Int { isAligned ? 20 : 19 }
+  private let ragged: [String]
 
-  init(_ backend: B, isAligned: Bool) {
+  init(_ backend: B, isAligned: Bool, ragged: [String]) {
     self.backend = backend
     self.isAligned = isAligned
+    self.ragged = ragged
   }
 
   /// A tensor that the operation must leave as it is.
@@ -97,10 +108,12 @@ package final class TestBench<B: Backend> {
     _ values: [Element], _ shape: Shape, name: String
   ) throws -> Tensor<B.Storage, Element> {
     precondition(values.count == shape.count, "\(name): \(values.count) values for \(shape)")
+    // What lies before a tensor and behind it.
+    let margin = isAligned && !ragged.contains(name) ? 20 : 19
     let canaries = [Element](repeating: Element.canary, count: margin)
     let whole = try backend.allocate([values.count + 2 * margin], of: Element.self)
     try backend.upload(canaries + values + canaries, into: whole)
-    guards.append { [backend, margin] in
+    guards.append { [backend] in
       let after = try backend.download(whole)
       let intact =
         after.prefix(margin).elementsEqual(canaries)

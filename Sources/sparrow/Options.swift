@@ -130,4 +130,5 @@ func requireWithin(_ value: Double, _ limits: ClosedRange<Float>, _ flag: String
       "\(flag) \(value) is not within \(significant(Double(limits.lowerBound), 7)) and "
         + significant(Double(limits.upperBound), 7))
   }
+  guard Float(value).isNormal || value == 0 else { throw outOfRange(value, flag) }
 }

@@ -178,17 +178,12 @@ struct SegmentEvaluate: ParsableCommand {
   /// - Throws: `FileError` where the folder of a file is missing or not to be written, or the file is
   ///   a folder itself.
   private func requirePlace(forFile path: String) throws {
-    func isFolder(_ path: String) -> Bool {
-      var isFolder: ObjCBool = false
-      return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-        && isFolder.boolValue
-    }
     try Folder.requireWritable(above: path)
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
-    guard isFolder(folder.path) else {
-      throw FileError(path: path, reason: "cannot write: there is no folder \(folder.path)")
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    guard FileManager.default.fileExists(atPath: folder) else {
+      throw FileError(path: path, reason: "cannot write: there is no folder \(folder)")
     }
-    guard !isFolder(path) else { throw FileError(path: path, reason: "cannot write: a folder") }
+    try AtomicFile.requirePlace(at: path)
   }
 
   private struct Result {

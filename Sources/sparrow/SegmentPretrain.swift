@@ -57,7 +57,6 @@ struct SegmentPretrain: ParsableCommand {
     try requirePath(required(output, "output"), "--output")
     for (name, value) in [("--alpha", alpha), ("--beta", beta ?? 0)] {
       try requireWithin(value, PretrainedDescription.weights, name)
-      try requireNotNegative(value, name)
     }
     try requireWithin(noise, Corruption.noises, "--noise")
     try requireShare(masked, "--masked")

@@ -240,12 +240,11 @@ struct SweepFolder {
     }
   }
 
-  /// Whether a file is one that `AtomicFile` has not finished.
+  /// Whether a file is one of a sweep's that was not finished.
   private func isUnfinished(_ name: String) -> Bool {
-    name.hasSuffix(".tmp")
-      && [".state-", ".sweep.json.", ".sweep.csv.", ".sweep.png."].contains {
-        name.hasPrefix($0)
-      }
+    guard let target = AtomicFile.target(ofUnfinished: name) else { return false }
+    return ["sweep.json", "sweep.csv", "sweep.png"].contains(target)
+      || epoch(ofState: target) != nil
   }
 
   /// Removes what killed processes left: files that were not finished, and states that the ledger
@@ -344,7 +343,6 @@ struct SweepFolder {
     try ImageFile.writePNG(try plot.image(), to: path + "/sweep.png")
     return ["sweep.csv", "sweep.png"]
   }
-
 }
 
 /// For example `4,8,16`.

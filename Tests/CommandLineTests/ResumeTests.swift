@@ -85,6 +85,14 @@ struct RunPlace: Sendable {
       ["train", "--resume", run, "--device", "reference"] + more, through: wrapper)
   }
 
+  private func expectResumed(
+    _ run: String, toEndAs whole: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) async throws {
+    let last = try await resume(run)
+    #expect(last.status == 0, "\(last.errors)", sourceLocation: sourceLocation)
+    try expectSameEnd(run, as: whole, sourceLocation: sourceLocation)
+  }
+
   /// Killed at moments of the kernel's choosing, again and again, and gone on with.
   @Test(
     arguments: [
@@ -107,9 +115,7 @@ struct RunPlace: Sendable {
       if killed.status == 137 { kills += 1 }
     }
     #expect(kills >= 2)
-    let last = try await resume(run)
-    #expect(last.status == 0, "\(last.errors)")
-    try expectSameEnd(run, as: whole)
+    try await expectResumed(run, toEndAs: whole)
     #expect(
       folder.names.filter { $0.hasPrefix("run/") } == [
         "run/checkpoint.safetensors", "run/metrics.csv", "run/model.safetensors",
@@ -216,9 +222,7 @@ struct RunPlace: Sendable {
       try await resume(run, "--epochs", "29"), status: 64,
       "--epochs 29: the warm-up of 30.0 epochs is longer than the run of 29")
     #expect(try fingerprint(of: run + "/checkpoint.safetensors") == before)
-    let last = try await resume(run)
-    #expect(last.status == 0, "\(last.errors)")
-    try expectSameEnd(run, as: whole)
+    try await expectResumed(run, toEndAs: whole)
   }
 
   /// Killed after its last checkpoint: before its model, and between the model and the picture.
@@ -393,9 +397,7 @@ struct RunPlace: Sendable {
     #expect(line.hasSuffix("'sparrow train --resume \(run)' goes on from the last checkpoint"))
     #expect(try fingerprint(of: run + "/checkpoint.safetensors") == before)
     #expect(!folder.names.contains { $0.hasSuffix(".tmp") })
-    let last = try await resume(run)
-    #expect(last.status == 0, "\(last.errors)")
-    try expectSameEnd(run, as: whole)
+    try await expectResumed(run, toEndAs: whole)
   }
 
   @Test func aFolderThatVanishesIsAnError() async throws {

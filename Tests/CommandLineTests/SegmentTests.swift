@@ -82,7 +82,7 @@ private struct Cells: Sendable {
     let cells = try await Cells.shared.value
     for (file, words) in [
       (cells.file("absent/x.csv"), "there is no folder \(cells.file("absent"))"),
-      (cells.folder, "a folder"),
+      (cells.folder, "it is a folder"),
     ] {
       let outcome = try await Tool.onReference(
         "segment", "evaluate", "--model", cells.model, "--images", cells.images, "--labels",
