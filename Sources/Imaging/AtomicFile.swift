@@ -23,9 +23,10 @@ package final class AtomicFile {
     self.descriptor = descriptor
   }
 
-  /// The name that an unfinished file of this kind was to get; nil for the name of any other file.
+  /// The name of the file that an unfinished one of this kind belongs to, also one that `commit` makes
+  /// of the old file; nil for the name of any other file.
   package static func target(ofUnfinished name: String) -> String? {
-    name.wholeMatch(of: /\.(.+)\.[0-9A-F]{8}\.tmp/).map { String($0.1) }
+    name.wholeMatch(of: /\.(.+?)\.[0-9A-F]{8}(\.old)?\.tmp/).map { String($0.1) }
   }
 
   /// - Throws: `FileError` where `path` is something other than a regular file, such as a folder.

@@ -46,4 +46,12 @@ import Testing
     #expect(looks > 100 && failures == 0)
     #expect(try bytes(of: path) == [250])
   }
+
+  @Test func unfinishedFilesTellWhatTheyWereToBe() {
+    #expect(AtomicFile.target(ofUnfinished: ".a.b.752E0874.tmp") == "a.b")
+    #expect(AtomicFile.target(ofUnfinished: ".a.b.752E0874.old.tmp") == "a.b")
+    for name in ["a.b", ".a.tmp", ".a.752e0874.tmp", "a.752E0874.tmp", ".a.752E0874.new.tmp"] {
+      #expect(AtomicFile.target(ofUnfinished: name) == nil, "\(name)")
+    }
+  }
 }
