@@ -121,6 +121,9 @@ package final class CommandQueue: @unchecked Sendable {
         done += 1
         if let failure = event.failure(status) {
           failures.note(ofExecution: true)
+          // Freed memory that the device still read would be garbage there, such as row numbers
+          // that lead a kernel out of its buffers.
+          event.settle()
           throw failure
         }
       }

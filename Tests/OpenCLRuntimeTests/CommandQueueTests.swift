@@ -52,6 +52,23 @@ import Testing
     #expect(watched == nil)
   }
 
+  /// A status that tells of a failure says nothing of whether the device still reads.
+  @Test func hostMemoryOfAWriteThatFailedIsKeptUntilItHasEnded() throws {
+    let context = try TestDevice.context()
+    let queue = try CommandQueue(context: context)
+    let large = try Memory(context: context, byteCount: 1 << 26)
+    let small = try Memory(context: context, byteCount: 40)
+    for round in 0..<10 {
+      // What keeps the device busy while the write waits.
+      for _ in 0..<4 { try queue.fill(large, with: UInt8(round)) }
+      try queue.write(Array(numbers[0..<10]), to: small, blocking: false)
+      FaultInjection.arm(failingEvent: 1)
+      defer { FaultInjection.disarm() }
+      #expect(throws: OpenCLError.self) { try queue.write([Float(0)], to: large, blocking: false) }
+      #expect(try queue.read(Float.self, count: 10, from: small) == Array(numbers[0..<10]))
+    }
+  }
+
   @Test func aQueueThatGoesWaitsForItsWrites() throws {
     let context = try TestDevice.context()
     let memory = try Memory(context: context, byteCount: 1 << 22)
