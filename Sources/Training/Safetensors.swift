@@ -5,8 +5,8 @@ import Imaging
 /// A safetensors file: an 8-byte little-endian header length, a JSON header, then the tensors.
 ///
 /// A file is data: reading one executes nothing, and every offset is checked against the file
-/// before anything of its size is allocated. Memory: the file, its tensors, and at most 64 MiB and
-/// forty times its header, which has at most 16 MiB.
+/// before anything of its size is allocated. Memory: its tensors, and at most 64 MiB and forty times
+/// its header, which has at most 16 MiB.
 package struct Safetensors: Sendable {
   package struct Entry: Sendable, Equatable {
     package let name: String
@@ -101,38 +101,54 @@ package struct Safetensors: Sendable {
   /// - Throws: `FileError` where the file is not a whole, consistent safetensors file of such
   ///   tensors.
   package init(path: String, types: Set<ElementType> = [.f32]) throws {
-    // Opened first for the reason where it cannot be, such as a folder or a pipe under that name.
-    let size = try InputFile(path: path).size
-    guard UInt64(size) <= ProcessInfo.processInfo.physicalMemory else {
-      throw FileError(path: path, reason: "\(size >> 20) MiB do not fit in memory")
+    let file = try InputFile(path: path)
+    guard UInt64(file.size) <= ProcessInfo.processInfo.physicalMemory else {
+      throw FileError(path: path, reason: "\(file.size >> 20) MiB do not fit in memory")
     }
-    let bytes: Data
-    do {
-      bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
-    } catch {
-      throw FileError(path: path, reason: "cannot read the file")
-    }
-    try self.init(bytes, path: path, types: types)
+    // Not mapped: a file that another program cut short meanwhile would end the process.
+    try self.init(size: file.size, path: path, types: types) { try file.read(into: $0) }
   }
 
   /// - Parameter path: for messages.
   package init(_ bytes: Data, path: String, types: Set<ElementType> = [.f32]) throws {
+    var rest = bytes
+    try self.init(size: bytes.count, path: path, types: types) { buffer in
+      let count = min(buffer.count, rest.count)
+      rest.copyBytes(to: buffer, count: count)
+      rest = rest.dropFirst(count)
+      return count
+    }
+  }
+
+  /// - Parameters:
+  ///   - size: of the file in bytes.
+  ///   - path: for messages.
+  ///   - read: fills a buffer with the next bytes, and returns how many there were.
+  package init(
+    size: Int, path: String, types: Set<ElementType> = [.f32],
+    read: (UnsafeMutableRawBufferPointer) throws -> Int
+  ) throws {
     func fail(_ reason: String, at offset: Int? = nil) -> FileError {
       FileError(path: path, offset: offset, reason: reason)
     }
-    let bytes = bytes.startIndex == 0 ? bytes : Data(bytes)
-    guard bytes.count >= 8 else { throw fail("not a safetensors file: only \(bytes.count) bytes") }
-    let length = bytes.prefix(8).enumerated().reduce(UInt64(0)) {
-      $0 | UInt64($1.element) << UInt64(8 * $1.offset)
+    func bytes(_ count: Int) throws -> [UInt8] {
+      let bytes = try [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+        filled = try read(UnsafeMutableRawBufferPointer(buffer))
+      }
+      guard bytes.count == count else { throw fail("ends early, changed while it was read") }
+      return bytes
     }
-    guard length >= 2, length <= Self.longestHeader, Int(length) <= bytes.count - 8 else {
+    guard size >= 8 else { throw fail("not a safetensors file: only \(size) bytes") }
+    let length = try bytes(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    guard length >= 2, length <= Self.longestHeader, Int(length) <= size - 8 else {
       throw fail("not a safetensors file, or a truncated one: a header of \(length) bytes", at: 0)
     }
     let start = 8 + Int(length)
-    guard bytes[8] == UInt8(ascii: "{") else { throw fail("not a safetensors header", at: 8) }
+    let text = try bytes(Int(length))
+    guard text[0] == UInt8(ascii: "{") else { throw fail("not a safetensors header", at: 8) }
     let fields: [String: Field]
     do {
-      fields = try JSONDecoder().decode([String: Field].self, from: bytes[8..<start])
+      fields = try JSONDecoder().decode([String: Field].self, from: Data(text))
     } catch {
       throw fail("the header is not the JSON of a safetensors file", at: 8)
     }
@@ -150,7 +166,8 @@ package struct Safetensors: Sendable {
       ($0.header.dataOffsets.first ?? 0, $0.name) < ($1.header.dataOffsets.first ?? 0, $1.name)
     }
 
-    entries = []
+    // All of them before anything of their size is allocated.
+    var tensors: [(name: String, shape: [Int], type: ElementType, count: Int)] = []
     var position = 0
     for (name, header) in headers {
       guard let type = ElementType(rawValue: header.dtype), types.contains(type) else {
@@ -172,20 +189,22 @@ package struct Safetensors: Sendable {
           "tensor \"\(name)\" of shape \(header.shape) cannot be at \(header.dataOffsets)",
           at: start + position)
       }
-      guard header.dataOffsets[1] <= bytes.count - start else {
-        let missing = header.dataOffsets[1] - (bytes.count - start)
-        throw fail(
-          "truncated: \(missing) bytes are missing of tensor \"\(name)\"", at: bytes.count)
+      guard header.dataOffsets[1] <= size - start else {
+        let missing = header.dataOffsets[1] - (size - start)
+        throw fail("truncated: \(missing) bytes are missing of tensor \"\(name)\"", at: size)
       }
-      entries.append(
-        Entry(
-          name: name, shape: header.shape,
-          elements: Elements(type, count: count, in: bytes, at: start + position)))
+      tensors.append((name, header.shape, type, count))
       position += type.size * count
     }
-    guard position == bytes.count - start else {
-      throw fail(
-        "\(bytes.count - start - position) bytes after the last tensor", at: start + position)
+    guard position == size - start else {
+      throw fail("\(size - start - position) bytes after the last tensor", at: start + position)
+    }
+    // They lie one after the other.
+    entries = try tensors.map { name, shape, type, count in
+      guard let elements = try Elements(type, count: count, read: read) else {
+        throw fail("ends early, changed while it was read")
+      }
+      return Entry(name: name, shape: shape, elements: elements)
     }
   }
 

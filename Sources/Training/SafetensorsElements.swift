@@ -54,31 +54,44 @@ extension Safetensors {
       #endif
     }
 
-    /// Reads `count` elements from `offset` on.
-    ///
-    /// - Precondition: the bytes have as many.
-    init(_ type: ElementType, count: Int, in bytes: Data, at offset: Int) {
-      func read<Bits: FixedWidthInteger, Element>(
-        _ element: (Bits) -> Element
-      ) -> [Element] {
+    /// Takes `count` elements from where `read` fills a buffer with the next bytes and returns how
+    /// many there were; nil where there were too few.
+    init?(
+      _ type: ElementType, count: Int, read: (UnsafeMutableRawBufferPointer) throws -> Int
+    ) rethrows {
+      func elements<Element: BitwiseCopyable>(_ type: Element.Type) throws -> [Element]? {
         // All empty arrays are one object, into which this initializer would write its count.
         guard count > 0 else { return [] }
-        return [Element](unsafeUninitializedCapacity: count) { target, initialized in
-          bytes.withUnsafeBytes { raw in
-            for i in 0..<count {
-              let place = offset + MemoryLayout<Bits>.size * i
-              let bits = raw.loadUnaligned(fromByteOffset: place, as: Bits.self)
-              target.initializeElement(at: i, to: element(Bits(littleEndian: bits)))
-            }
-          }
-          initialized = count
+        let elements = try [Element](unsafeUninitializedCapacity: count) { target, initialized in
+          let bytes = UnsafeMutableRawBufferPointer(target)
+          initialized = try read(bytes) == bytes.count ? count : 0
         }
+        return elements.isEmpty ? nil : elements
       }
       switch type {
-      case .f32: self = .f32(read { (bits: UInt32) in Float(bitPattern: bits) })
-      case .f64: self = .f64(read { (bits: UInt64) in Double(bitPattern: bits) })
-      case .u32: self = .u32(read { (bits: UInt32) in bits })
+      case .f32:
+        guard let values = try elements(Float.self) else { return nil }
+        self = .f32(values)
+      case .f64:
+        guard let values = try elements(Double.self) else { return nil }
+        self = .f64(values)
+      case .u32:
+        guard let values = try elements(UInt32.self) else { return nil }
+        self = .u32(values)
       }
+      #if _endian(big)
+        self = byteSwapped
+      #endif
     }
+
+    #if _endian(big)
+      private var byteSwapped: Elements {
+        switch self {
+        case .f32(let values): .f32(values.map { Float(bitPattern: $0.bitPattern.byteSwapped) })
+        case .f64(let values): .f64(values.map { Double(bitPattern: $0.bitPattern.byteSwapped) })
+        case .u32(let values): .u32(values.map(\.byteSwapped))
+        }
+      }
+    #endif
   }
 }

@@ -60,6 +60,26 @@ private func model() -> ModelFile {
     }
   }
 
+  /// At every place it may end early after its size was asked.
+  @Test func aFileCutShortWhileItIsReadIsRefused() throws {
+    let path = temporaryPath()
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try model().write(to: path)
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    for length in Array(0..<64) + Array(stride(from: 64, to: bytes.count, by: 97)) {
+      var rest = bytes.prefix(length)
+      let error = #expect(throws: FileError.self) {
+        _ = try Safetensors(size: bytes.count, path: "x") { buffer in
+          let count = min(buffer.count, rest.count)
+          rest.copyBytes(to: buffer, count: count)
+          rest = rest.dropFirst(count)
+          return count
+        }
+      }
+      #expect("\(try #require(error))".contains("changed while it was read"))
+    }
+  }
+
   @Test(arguments: [
     #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#,
     #"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#,
