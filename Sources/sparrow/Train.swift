@@ -106,6 +106,12 @@ struct Train: ParsableCommand {
         "\(data ?? description.source): not the images that the run in \(folder.path) was trained "
           + "on: their content differs")
     }
+    if configuration.epochs != checkpoint.description.model.training.epochs {
+      // At once, for a run that is killed before its next checkpoint.
+      let longer = Checkpoint(description: description, run: checkpoint.run)
+      try session.store.write { try longer.contents() }
+      try session.store.finish()
+    }
     Console.note(
       "Resuming after \(checkpoint.run.progress(of: configuration)), "
         + "\(duration(checkpoint.run.seconds)) of training")

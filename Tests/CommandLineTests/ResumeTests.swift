@@ -250,13 +250,24 @@ struct RunPlace: Sendable {
     }
     #expect(try await resume(run).output.hasPrefix("Finished: "))
 
-    // Until the new model is there, the old one is.
+    // Its length is known before its first step, and until the new model is there, the old one is.
+    let script = """
+      ulimit -t 100
+      "$@" & p=$!
+      while ! [ -e "\(run)/checkpoint.previous.safetensors" ]; do
+        kill -0 $p || exit 9
+        sleep 0.02
+      done
+      kill -KILL $p
+      wait $p
+      """
     let stopped = try await Tool.run(
       ["train", "--resume", run, "--epochs", "100000", "--device", "reference"],
-      through: [
-        "/bin/sh", "-c", "ulimit -t 100; \"$@\" & p=$!; sleep 1; kill -KILL $p; wait $p", "sh",
-      ])
+      through: ["/bin/sh", "-c", script, "sh"])
     #expect(stopped.status == 137, "\(stopped.errors)")
+    let checkpoint = try Checkpoint(path: run + "/checkpoint.safetensors")
+    #expect(checkpoint.description.model.training.epochs == 100_000)
+    #expect(checkpoint.run.epochsDone == 5 && checkpoint.run.stepsIntoEpoch == 0)
     #expect(try fingerprint(of: run + "/model.safetensors") == whole[0])
     #expect(try fingerprint(of: run + "/reconstructions.png") == whole[1])
   }
