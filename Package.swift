@@ -145,7 +145,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "CommandLineTests",
-      dependencies: ["sparrow", "Datasets", "Imaging", "Segmentation", "TestSupport", "Training"]),
+      dependencies: [
+        "sparrow", "Datasets", "DeviceTrust", "Imaging", "Segmentation", "TestSupport", "Training",
+      ]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -15,17 +15,17 @@ package struct DeviceTrial: Sendable {
     self.patience = patience
   }
 
-  /// The verdict that is remembered, if there is one; where the last self-test never came back,
-  /// `unfinished`, and nil while another process is at it.
+  /// The verdict that is remembered, if there is one; `unfinished` where the machine went down in
+  /// the last self-test, and nil while another process is at it.
   package func remembered(_ identity: SelfTestIdentity) -> SelfTestVerdict? {
     guard let store, let record = store.record(for: identity) else { return nil }
     if let verdict = record.verdict { return verdict }
-    return store.claim(identity, seconds: 0) == nil ? nil : .unfinished
+    return store.claim(identity, seconds: 0) == nil ? nil : record.standing
   }
 
   /// The verdict on a device: the remembered one, or, where there is none, that of a self-test run
-  /// now. The self-test is entered as begun before it starts, so that one which takes the process
-  /// or the machine down is known of at the next start.
+  /// now. The self-test is entered as begun before it starts, so that one which takes the machine
+  /// down is known of at the next start.
   ///
   /// - Parameter anew: whether what is remembered is set aside.
   package func verdict(
@@ -37,11 +37,9 @@ package struct DeviceTrial: Sendable {
       return runner(device, identity)
     }
     return withExtendedLifetime(claim) {
-      if !anew, let record = store.record(for: identity) {
-        // Another process may have come to a verdict while this one waited. Without a verdict the
-        // entry is of one that is gone, for the claim is ours.
-        return record.verdict ?? .unfinished
-      }
+      // Another process may have come to a verdict while this one waited. Without a verdict the
+      // entry is of one that is gone, for the claim is ours.
+      if !anew, let verdict = store.record(for: identity)?.standing { return verdict }
       let begun = SelfTestStore.Record(identity: identity, verdict: nil)
       return Interruption.removing(store.path(for: identity)) { writer in
         guard writer.write({ (try? store.store(begun)) != nil }) else {

@@ -13,11 +13,25 @@ package struct SelfTestStore: Sendable {
     package let date: Date
     /// nil while it runs, and for ever where it never came back.
     package let verdict: SelfTestVerdict?
+    /// The run of the machine that it was begun in: `BootIdentity`.
+    package let boot: String?
 
-    package init(identity: SelfTestIdentity, date: Date = Date(), verdict: SelfTestVerdict?) {
+    package init(
+      identity: SelfTestIdentity, date: Date = Date(), verdict: SelfTestVerdict?,
+      boot: String? = BootIdentity.current
+    ) {
       self.identity = identity
       self.date = date
       self.verdict = verdict
+      self.boot = boot
+    }
+
+    /// Of an entry whose process is gone: the verdict, `unfinished` where the machine may have gone
+    /// down with the self-test, and nil where the machine still runs. The process was then killed
+    /// by somebody, since the self-test has processes of its own, which a driver can take down.
+    var standing: SelfTestVerdict? {
+      if let verdict { return verdict }
+      return boot != nil && boot == BootIdentity.current ? nil : .unfinished
     }
 
     /// - Throws: `DecodingError` where the bytes are no entry.

@@ -10,8 +10,7 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
   case crashed(signal: Int32)
   /// The self-test was ended after so many seconds.
   case hung(seconds: Double)
-  /// A self-test was begun and the process never came back to say how it went: it was killed, or
-  /// the machine went down.
+  /// A self-test was begun and the machine went down before it said how it went.
   case unfinished
 
   package var isPassed: Bool {
@@ -56,7 +55,7 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
     case .failed(let error): error
     case .crashed(let signal): "its driver ended the process with signal \(signal)"
     case .hung(let seconds): "it did not finish within \(Self.rounded(seconds)) s"
-    case .unfinished: "the process or the machine went down"
+    case .unfinished: "the machine went down"
     }
   }
 

@@ -1,3 +1,4 @@
+import DeviceTrust
 import Foundation
 import TestSupport
 import Testing
@@ -27,10 +28,15 @@ import Testing
       return environment
     }
 
-    /// The entry of the one device.
-    var record: String? {
+    private var recordName: String? {
       folder.names.first { $0.contains("self-test-") && $0.hasSuffix(".json") }
-        .flatMap { try? text(of: folder.file($0)) }
+    }
+
+    /// The entry of the one device.
+    var record: String? { recordName.flatMap { try? text(of: folder.file($0)) } }
+
+    func setRecord(_ text: String) throws {
+      _ = try folder.write(text, to: try #require(recordName))
     }
   }
 
@@ -208,7 +214,8 @@ import Testing
       through: ["/bin/sh", "-c", script, "sh"])
   }
 
-  /// Who is killed leaves word that it had begun; who is asked to end takes it back.
+  /// Who is killed leaves word that it had begun, which counts where the machine went down with it;
+  /// who is asked to end takes it back.
   @Test func aSelfTestThatNeverCameBack() async throws {
     guard try await isOnPoCL() else { return }
     let caches = try Caches()
@@ -222,6 +229,11 @@ import Testing
     // The self-test's own process sees that it is alone, and leaves nothing more behind.
     try await Task.sleep(for: .seconds(1))
     let mended = try caches.environment()
+    let begun = try #require(caches.record)
+    #expect(try await evaluate(mended, device: "0:0").status == 0)
+
+    let boot = try #require(BootIdentity.current)
+    try caches.setRecord(begun.replacing(boot, with: "another"))
     expectFailure(
       try await evaluate(mended, device: "0:0"), "--device: 0:0 ",
       "did not finish its last self-test", "sparrow devices --retest")

@@ -117,8 +117,8 @@ import Testing
     #expect(verdict(broken, wrong, on: device) == (wrong, 1))
   }
 
-  /// What a process that was killed in its self-test leaves is an entry without a verdict.
-  @Test func oneThatNeverCameBackIsRefusedUntilTestedAnew() throws {
+  /// What a self-test leaves that ends with its machine is an entry without a verdict.
+  @Test func oneThatTookTheMachineDownIsRefusedUntilTestedAnew() throws {
     guard let device = try TestDevice.find() else { return }
     let folder = try TemporaryFolder()
     let store = SelfTestStore(folder: folder.path)
@@ -132,12 +132,28 @@ import Testing
       #expect(trial.remembered(identity) == nil)
       return wrong
     }
+    for boot in ["another", nil] {
+      try store.store(.init(identity: identity, verdict: nil, boot: boot))
+      #expect(trial.remembered(identity) == .unfinished)
+      #expect(verdict(trial, passed, on: device) == (.unfinished, 0))
+      #expect(verdict(trial, passed, on: device) == (.unfinished, 0))
+      #expect(verdict(trial, passed, anew: true, on: device) == (passed, 1))
+      #expect(verdict(trial, wrong, on: device) == (passed, 0))
+    }
+  }
+
+  /// It says nothing of the device, whose driver runs in other processes.
+  @Test func oneWhoseProcessWasKilledIsRunAgain() throws {
+    guard let device = try TestDevice.find() else { return }
+    try #require(BootIdentity.current != nil)
+    let folder = try TemporaryFolder()
+    let store = SelfTestStore(folder: folder.path)
+    let identity = SelfTestIdentity(device.properties)
+    let trial = DeviceTrial(store: store, patience: 1)
     try store.store(.init(identity: identity, verdict: nil))
-    #expect(trial.remembered(identity) == .unfinished)
-    #expect(verdict(trial, passed, on: device) == (.unfinished, 0))
-    #expect(verdict(trial, passed, on: device) == (.unfinished, 0))
-    #expect(verdict(trial, passed, anew: true, on: device) == (passed, 1))
-    #expect(verdict(trial, wrong, on: device) == (passed, 0))
+    #expect(trial.remembered(identity) == nil)
+    #expect(verdict(trial, wrong, on: device) == (wrong, 1))
+    #expect(verdict(trial, passed, on: device) == (wrong, 0))
   }
 
   /// Two that start together: one tests, the other waits for its verdict.
