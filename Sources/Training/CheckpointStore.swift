@@ -18,7 +18,19 @@ package final class CheckpointStore: @unchecked Sendable {
   private var guardian: RunLock?
   private var currentIsDamaged = false
 
-  package init(folder: String) { self.folder = folder }
+  /// What is written as a whole into the folder besides the checkpoints, by `AtomicFile`.
+  private let results: [String]
+
+  /// - Parameter results: the names of what else is written as a whole into the folder.
+  package init(
+    folder: String,
+    results: [String] = [
+      "model.safetensors", "metrics.csv", "reconstructions.png", "training.png",
+    ]
+  ) {
+    self.folder = folder
+    self.results = results
+  }
 
   // MARK: Writing
 
@@ -88,27 +100,25 @@ package final class CheckpointStore: @unchecked Sendable {
     if lock.withLock({ guardian })?.isHeld ?? true { unlink(previous) }
   }
 
-  /// What is written as a whole into a run's folder, by `AtomicFile`.
-  private static let written = [
-    "checkpoint.safetensors", "model.safetensors", "metrics.csv", "reconstructions.png",
-    "training.png",
-  ]
+  private var written: [String] { ["checkpoint.safetensors"] + results }
 
   /// - Throws: `FileError` where a file cannot be written for what has its name, such as a folder:
   ///   training would notice it only when it saves.
   package func requirePlaces() throws {
-    for name in Self.written + ["checkpoint.previous.safetensors"] {
+    for name in written + ["checkpoint.previous.safetensors"] {
       try AtomicFile.requirePlace(at: "\(folder)/\(name)")
     }
+  }
+
+  /// Whether a file of this name is one that a killed process did not finish.
+  package func isUnfinished(_ name: String) -> Bool {
+    AtomicFile.target(ofUnfinished: name).map(written.contains) ?? false
   }
 
   /// Removes what a killed process left of files that it had not finished.
   package func removeUnfinished() {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    for name in names {
-      guard let target = AtomicFile.target(ofUnfinished: name) else { continue }
-      if Self.written.contains(target) { unlink("\(folder)/\(name)") }
-    }
+    for name in names where isUnfinished(name) { unlink("\(folder)/\(name)") }
   }
 
   // MARK: Reading

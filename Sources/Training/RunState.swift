@@ -9,7 +9,7 @@ package struct RunState: Sendable {
   /// Steps done of the epoch after those.
   package var stepsIntoEpoch: Int
   package var training: TrainingState
-  /// The parameters after the last whole epoch, where steps have been done since.
+  /// The parameters after the last whole epoch, where steps have been done since; a sweep has none.
   package var kept: [Float]?
   /// ||x - xhat||^2 and ||z||_0 of the images that the epoch has gone through, in its order.
   package var rowError, rowL0: [Float]
@@ -18,6 +18,15 @@ package struct RunState: Sendable {
   /// Of the whole run so far.
   package var seconds: Double
   package var secondsIntoEpoch: Double
+
+  /// Whether it can be one of a run with these settings on so many images.
+  func isOf(_ configuration: TrainingConfiguration, images: Int) -> Bool {
+    let steps = (images + configuration.batchSize - 1) / configuration.batchSize
+    let rows = min(stepsIntoEpoch, steps) * configuration.batchSize
+    return epochsDone <= configuration.epochs && history.count == epochsDone
+      && stepsIntoEpoch < steps && rowError.count == rows && rowL0.count == rows
+      && training.stepCount == epochsDone * steps + stepsIntoEpoch
+  }
 }
 
 /// What a step did, for doing it again elsewhere.
@@ -68,9 +77,7 @@ package struct CheckpointDescription: Codable, Sendable {
   }
 }
 
-/// A training run as a `StateFile`: the tensors of `TrainingState`, `kept/...` with the parameters
-/// after the last whole epoch, `row_error` and `row_l0` of the epoch in progress, `history` with a
-/// row for each epoch done.
+/// A training run as a `StateFile`.
 package struct Checkpoint: Sendable {
   package var description: CheckpointDescription
   package var run: RunState
@@ -88,21 +95,9 @@ package struct Checkpoint: Sendable {
   }
 
   package func contents() throws -> Safetensors {
-    let layout = description.model.training.network.parameterLayout
-    var state = run.training
-    if let kept = run.kept { state.tensors.append(("kept", kept)) }
-    var entries = [
-      Safetensors.Entry(
-        name: "history", shape: [run.history.count, EpochMetrics.columns],
-        elements: .f64(run.history.flatMap(\.row)))
-    ]
-    entries += state.entries(layout)
-    if run.stepsIntoEpoch > 0 {
-      entries.append(.init(name: "row_error", shape: [run.rowError.count], values: run.rowError))
-      entries.append(.init(name: "row_l0", shape: [run.rowL0.count], values: run.rowL0))
-    }
-    return try StateFile.contents(
-      format: Self.format, description: description, entries: entries)
+    try StateFile.contents(
+      format: Self.format, description: description,
+      entries: run.entries(description.model.training.network.parameterLayout))
   }
 
   /// - Throws: `FileError` where the file is damaged or something else.
@@ -110,40 +105,87 @@ package struct Checkpoint: Sendable {
     let file = try StateFile(path: path, format: Self.format, kind: "a checkpoint")
     description = try file.description(as: CheckpointDescription.self)
     let training = description.model.training
-    if let problem = training.problem ?? description.model.problem {
+    if let problem = training.runProblem ?? description.model.problem {
       throw FileError(path: path, reason: "the run's configuration: \(problem)")
     }
-    guard training.batchSize > 0, training.epochs > 0 else {
-      throw FileError(
-        path: path, reason: "the run's configuration: batch or epochs are not above 0")
+    run = try RunState(
+      position: RunPosition(
+        epochsDone: description.model.epochsDone, stepsIntoEpoch: description.stepsIntoEpoch,
+        stepCount: description.stepCount, seconds: description.seconds,
+        secondsIntoEpoch: description.secondsIntoEpoch),
+      file.entries, layout: training.network.parameterLayout, path: path)
+  }
+}
+
+extension TrainingConfiguration {
+  /// What keeps a run of it from being gone on with, in words; nil where nothing does.
+  var runProblem: String? {
+    problem ?? (batchSize > 0 && epochs > 0 ? nil : "batch or epochs are not above 0")
+  }
+}
+
+/// Where a run's state stands: what is said of it in a description, beside its tensors.
+package struct RunPosition: Codable, Sendable, Equatable {
+  package let epochsDone, stepsIntoEpoch, stepCount: Int
+  package let seconds, secondsIntoEpoch: Double
+}
+
+/// A run's state in a file: the tensors of `TrainingState`, `kept/...` with the parameters after the
+/// last whole epoch, `row_error` and `row_l0` of the epoch in progress, `history` with a row for each
+/// epoch done.
+extension RunState {
+  package var position: RunPosition {
+    RunPosition(
+      epochsDone: epochsDone, stepsIntoEpoch: stepsIntoEpoch, stepCount: training.stepCount,
+      seconds: seconds, secondsIntoEpoch: secondsIntoEpoch)
+  }
+
+  func entries(_ layout: ParameterLayout) -> [Safetensors.Entry] {
+    var state = training
+    if let kept { state.tensors.append(("kept", kept)) }
+    var entries = [
+      Safetensors.Entry(
+        name: "history", shape: [history.count, EpochMetrics.columns],
+        elements: .f64(history.flatMap(\.row)))
+    ]
+    entries += state.entries(layout)
+    if stepsIntoEpoch > 0 {
+      entries.append(.init(name: "row_error", shape: [rowError.count], values: rowError))
+      entries.append(.init(name: "row_l0", shape: [rowL0.count], values: rowL0))
     }
-    guard description.seconds >= 0, description.seconds.isFinite, description.secondsIntoEpoch >= 0,
-      description.secondsIntoEpoch.isFinite
+    return entries
+  }
+
+  /// - Throws: `FileError` where a tensor is missing or the position makes no sense.
+  init(
+    position: RunPosition, _ entries: [Safetensors.Entry], layout: ParameterLayout, path: String
+  ) throws {
+    guard [position.seconds, position.secondsIntoEpoch].allSatisfy({ $0 >= 0 && $0.isFinite })
     else {
       throw FileError(
         path: path,
-        reason: "a time of \(description.seconds) s, \(description.secondsIntoEpoch) s of an epoch")
+        reason: "a time of \(position.seconds) s, \(position.secondsIntoEpoch) s of an epoch")
     }
-    guard let history = file["history"], case .f64(let rows) = history.elements,
-      history.shape == [description.model.epochsDone, EpochMetrics.columns],
-      description.stepsIntoEpoch >= 0
+    let figures = entries.first { $0.name == "history" }
+    guard let figures, case .f64(let rows) = figures.elements,
+      figures.shape == [position.epochsDone, EpochMetrics.columns], position.stepsIntoEpoch >= 0
     else { throw FileError(path: path, reason: "no fitting history of the run") }
     var state = try TrainingState(
-      stepCount: description.stepCount, file.entries.filter { $0.name != "history" },
-      layout: training.network.parameterLayout, path: path)
+      stepCount: position.stepCount, entries.filter { $0.name != "history" }, layout: layout,
+      path: path)
     func take(_ name: String) -> [Float]? {
       guard let index = state.tensors.firstIndex(where: { $0.name == name }) else { return nil }
       return state.tensors.remove(at: index).values
     }
     let (kept, rowError, rowL0) = (take("kept"), take("row_error"), take("row_l0"))
-    run = RunState(
-      epochsDone: description.model.epochsDone, stepsIntoEpoch: description.stepsIntoEpoch,
-      training: state, kept: kept, rowError: rowError ?? [], rowL0: rowL0 ?? [],
-      history: (0..<description.model.epochsDone).map { epoch in
+    self.init(
+      epochsDone: position.epochsDone, stepsIntoEpoch: position.stepsIntoEpoch, training: state,
+      kept: kept, rowError: rowError ?? [], rowL0: rowL0 ?? [],
+      history: (0..<position.epochsDone).map { epoch in
         EpochMetrics(
           epoch: epoch + 1,
           row: rows[epoch * EpochMetrics.columns..<(epoch + 1) * EpochMetrics.columns])
-      }, seconds: description.seconds, secondsIntoEpoch: description.secondsIntoEpoch)
+      }, seconds: position.seconds, secondsIntoEpoch: position.secondsIntoEpoch)
   }
 }
 

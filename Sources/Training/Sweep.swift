@@ -12,15 +12,25 @@ package final class Sweep<B: Backend> {
   package let configurations: [TrainingConfiguration]
   private let backend: B
   private let images: ResidentImages<B>
-  private let members: [Member]
+  private var members: [Member]
   private let order: B.Indices
   /// Epochs that are done.
   package private(set) var epochsDone = 0
+  /// Steps done of the epoch in progress.
+  package private(set) var stepsIntoEpoch = 0
+  /// Seconds of the sweep, and of the epoch in progress, before this object went on with it.
+  private var (earlierSeconds, earlierSecondsOfEpoch) = (0.0, 0.0)
+  private let start = ContinuousClock.now
+  private var epochStart = ContinuousClock.now
 
   private struct Member {
     let step: TrainingStep<B>
     let rowError, rowL0: B.Floats
+    var history: [EpochMetrics] = []
   }
+
+  /// The figures of the epochs done, of each model.
+  package var histories: [[EpochMetrics]] { members.map(\.history) }
 
   /// - Precondition: the configurations differ in their codes and what follows from them alone:
   ///   batch, epochs, seed and centring are the same.
@@ -59,13 +69,19 @@ package final class Sweep<B: Backend> {
     (images.count + configurations[0].batchSize - 1) / configurations[0].batchSize
   }
 
-  /// Trains the next epoch of all models.
+  /// Trains the next epoch of all models, or what is left of it.
   ///
-  /// - Parameter progress: receives steps done and steps in all of this epoch.
+  /// - Parameters:
+  ///   - keeper: saves the sweep; it is not saved when nil.
+  ///   - progress: receives steps done and steps in all of this epoch.
   /// - Returns: the figures of each model.
-  /// - Throws: `SweepDivergence` where a loss or a parameter is not finite.
-  package func runEpoch(_ progress: (Int, Int) throws -> Void) throws -> [EpochMetrics] {
-    let start = ContinuousClock.now
+  /// - Throws: `SweepDivergence` where a loss or a parameter is not finite; `RunInterrupted` where
+  ///   the sweep was asked to stop.
+  @discardableResult
+  package func runEpoch(
+    keeper: RunKeeper<[RunState]>? = nil, _ progress: (Int, Int) throws -> Void = { _, _ in }
+  ) throws -> [EpochMetrics] {
+    epochStart = .now
     let epoch = epochsDone + 1
     let batchSize = configurations[0].batchSize
     try backend.upload(
@@ -73,10 +89,13 @@ package final class Sweep<B: Backend> {
     func rows(_ index: Int) -> Range<Int> {
       index * batchSize..<min((index + 1) * batchSize, images.count)
     }
-    for member in members {
-      try member.step.measureBandwidth(images: images, order: order, rows: rows(0))
+    if stepsIntoEpoch == 0 {
+      earlierSecondsOfEpoch = 0
+      for member in members {
+        try member.step.measureBandwidth(images: images, order: order, rows: rows(0))
+      }
     }
-    for index in 0..<stepsPerEpoch {
+    for index in stepsIntoEpoch..<stepsPerEpoch {
       let range = rows(index)
       try members[0].step.gather(images: images, order: order, rows: range)
       for member in members {
@@ -84,37 +103,83 @@ package final class Sweep<B: Backend> {
           count: range.count, rowError: member.rowError.rows(range),
           rowL0: member.rowL0.rows(range))
       }
+      stepsIntoEpoch += 1
+      if stepsIntoEpoch < stepsPerEpoch { try keep(keeper) }
       // Bounds the queue, and lets progress mean what is done.
       if (index + 1).isMultiple(of: 16) {
         try backend.finish()
         try progress(index + 1, stepsPerEpoch)
       }
     }
-    epochsDone = epoch
-    let seconds = start.secondsSince()
-    return try members.indices.map { try metrics(of: $0, epoch: epoch, seconds: seconds) }
+    let seconds = earlierSecondsOfEpoch + epochStart.secondsSince()
+    let figures = try members.indices.map { try metrics(of: $0, epoch: epoch, seconds: seconds) }
+    for (index, metrics) in figures.enumerated() { members[index].history.append(metrics) }
+    (epochsDone, stepsIntoEpoch) = (epoch, 0)
+    try keep(keeper)
+    return figures
+  }
+
+  private func keep(_ keeper: RunKeeper<[RunState]>?) throws {
+    try keeper?.keep(
+      RunMoment(
+        step: epochsDone * stepsPerEpoch + stepsIntoEpoch,
+        epoch: stepsIntoEpoch == 0 ? epochsDone : nil,
+        isEnd: epochsDone == configurations[0].epochs), state: states)
   }
 
   private func metrics(of index: Int, epoch: Int, seconds: Double) throws -> EpochMetrics {
     let member = members[index]
     let errors = try backend.download(member.rowError).reduce(0.0) { $0 + Double($1) }
     let active = try backend.download(member.rowL0).reduce(0.0) { $0 + Double($1) }
-    guard errors.isFinite else { throw SweepDivergence(model: index, epoch: epoch) }
-    _ = try parameters(of: index)
+    guard errors.isFinite, try member.step.finiteParameters() != nil else {
+      throw SweepDivergence(model: index, epoch: epoch)
+    }
     return try member.step.metrics(
       epoch: epoch, squaredError: errors, active: active, images: images.count, seconds: seconds)
   }
 
-  /// The state of each model after the epochs done.
-  package func states() throws -> [TrainingState] { try members.map { try $0.step.state() } }
-
-  /// Goes on after `epochsDone` epochs from the states they ended with.
-  package func restore(_ states: [TrainingState], epochsDone: Int) throws {
-    guard states.count == members.count else {
-      throw TrainingError.unsuitableData("\(states.count) states for \(members.count) models")
+  /// The state of each model between two steps; nil where one is no longer finite and not worth
+  /// keeping.
+  package func states() throws -> [RunState]? {
+    let rows = 0..<stepsIntoEpoch * configurations[0].batchSize
+    let seconds = earlierSeconds + start.secondsSince()
+    let secondsIntoEpoch =
+      stepsIntoEpoch == 0 ? 0 : earlierSecondsOfEpoch + epochStart.secondsSince()
+    var states: [RunState] = []
+    for member in members {
+      let training = try member.step.state()
+      let errors = rows.isEmpty ? [] : try backend.download(member.rowError.rows(rows))
+      guard training.isFinite, errors.allSatisfy(\.isFinite) else { return nil }
+      states.append(
+        RunState(
+          epochsDone: epochsDone, stepsIntoEpoch: stepsIntoEpoch, training: training, kept: nil,
+          rowError: errors,
+          rowL0: rows.isEmpty ? [] : try backend.download(member.rowL0.rows(rows)),
+          history: member.history, seconds: seconds, secondsIntoEpoch: secondsIntoEpoch))
     }
-    for (member, state) in zip(members, states) { try member.step.restore(state) }
-    self.epochsDone = epochsDone
+    return states
+  }
+
+  /// Goes on from `states`, those of a sweep with the same configurations and images.
+  ///
+  /// - Throws: `TrainingError.unsuitableData` where they are of another sweep.
+  package func restore(_ states: [RunState]) throws {
+    guard states.count == members.count,
+      zip(states, configurations).allSatisfy({ $0.isOf($1, images: images.count) }),
+      states.allSatisfy({
+        $0.epochsDone == states[0].epochsDone && $0.stepsIntoEpoch == states[0].stepsIntoEpoch
+      })
+    else { throw TrainingError.unsuitableData("the checkpoint is not of this sweep") }
+    let rows = 0..<states[0].rowError.count
+    for (index, state) in states.enumerated() {
+      try members[index].step.restore(state.training)
+      members[index].history = state.history
+      guard !rows.isEmpty else { continue }
+      try backend.upload(state.rowError, into: members[index].rowError.rows(rows))
+      try backend.upload(state.rowL0, into: members[index].rowL0.rows(rows))
+    }
+    (epochsDone, stepsIntoEpoch) = (states[0].epochsDone, states[0].stepsIntoEpoch)
+    (earlierSeconds, earlierSecondsOfEpoch) = (states[0].seconds, states[0].secondsIntoEpoch)
   }
 
   /// Each model's parameters as they are to be kept.

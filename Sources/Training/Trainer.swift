@@ -238,10 +238,8 @@ extension Trainer {
   ///
   /// - Throws: `TrainingError.unsuitableData` where it is of another run.
   package func restore(_ run: RunState) throws {
-    let rows = min(run.stepsIntoEpoch, stepsPerEpoch) * configuration.batchSize
-    guard run.epochsDone <= configuration.epochs, run.history.count == run.epochsDone,
-      run.stepsIntoEpoch < stepsPerEpoch, run.rowError.count == rows, run.rowL0.count == rows,
-      run.training.stepCount == run.epochsDone * stepsPerEpoch + run.stepsIntoEpoch,
+    let rows = run.rowError.count
+    guard run.isOf(configuration, images: images.count),
       run.kept.map({ $0.count == lastGoodParameters.count }) ?? (run.stepsIntoEpoch == 0)
     else { throw TrainingError.unsuitableData("the checkpoint is not of this run") }
     try step.restore(run.training)

@@ -121,32 +121,4 @@ extension TrainingState {
       tensors.append((name, values))
     }
   }
-
-  private static let format = "training state 2"
-
-  private struct Description: Codable {
-    let stepCount: Int
-  }
-
-  /// Returns when the file is on the disk under its name.
-  ///
-  /// - Throws: `FileError` where the file cannot be written.
-  package func write(to path: String, layout: ParameterLayout) throws {
-    let contents = try StateFile.contents(
-      format: Self.format, description: Description(stepCount: stepCount), entries: entries(layout))
-    let file = try AtomicFile(path: path)
-    try contents.write(to: file)
-    try file.commit(syncsFolder: true)
-  }
-
-  /// - Throws: `FileError` where the file is damaged or something else.
-  package init(path: String, layout: ParameterLayout) throws {
-    let file = try StateFile(path: path, format: Self.format, kind: "a state of training")
-    let description = try file.description(as: Description.self)
-    guard description.stepCount >= 0 else {
-      throw FileError(path: path, reason: "a step count of \(description.stepCount)")
-    }
-    try self.init(
-      stepCount: description.stepCount, file.entries, layout: layout, path: path)
-  }
 }

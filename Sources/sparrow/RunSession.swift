@@ -6,10 +6,12 @@ final class RunSession {
   private let folder: String
   private var lock: RunLock?
 
-  init(folder: String) {
+  init(_ store: CheckpointStore, folder: String) {
     self.folder = folder
-    store = CheckpointStore(folder: folder)
+    self.store = store
   }
+
+  convenience init(folder: String) { self.init(CheckpointStore(folder: folder), folder: folder) }
 
   /// Takes the folder, which must exist, for this process alone.
   func open() throws {

@@ -4,6 +4,7 @@ import Datasets
 import Foundation
 import Imaging
 import Networks
+import OpenCLRuntime
 import Training
 
 /// What a sweep varies: the K of a code, or the L0 it is held at.
@@ -35,8 +36,8 @@ struct SweepCommand: ParsableCommand {
       Every batch is formed once and trains all models; each comes out as if trained alone. The \
       values are the K of topk and batchtopk, and the target L0 of the others. The output folder \
       receives a folder for each model, sweep.csv, and sweep.png, the fraction of variance \
-      unexplained against the L0 on the test part. The same command continues a sweep that was \
-      interrupted, from the last epoch that all models finished.
+      unexplained against the L0 on the test part. The same command goes on with a sweep that was \
+      cut off, however, from its last checkpoint, and ends with the same bits.
 
       Examples:
         sparrow sweep --data mnist:mnist --code topk --values 4,8,16 --output k
@@ -60,6 +61,7 @@ struct SweepCommand: ParsableCommand {
     help: ArgumentHelp("The folder to write or to continue.", valueName: "folder"),
     completion: .directory)
   var output: String
+  @OptionGroup(title: "Trust") var keeping: KeepingOptions<EpochRun>
   @OptionGroup var json: JSONOption
 
   func validate() throws {
@@ -85,96 +87,175 @@ struct SweepCommand: ParsableCommand {
         for: network, targetL0: target, defaultEpochs: network.isDictionary ? 10 : 50)
     }
     let folder = SweepFolder(path: output)
-    let lock = try folder.lock()
-    defer { withExtendedLifetime(lock) {} }
-    let ledger = try folder.open(
-      SweepLedger(
-        configurations: configurations, values: values, data: dataset.name,
-        content: dataset.contentSHA256), source: data.text)
-    let (rows, files) = try device.run(
-      Job(dataset: dataset, folder: folder, ledger: ledger, code: code.rawValue))
-    if json.isOn { return try Console.result(json: Output(code: code.rawValue, results: rows)) }
+    var description = SweepDescription(
+      configurations: configurations, values: values, data: dataset.name,
+      content: dataset.contentSHA256)
+    let found = try folder.open(description, source: data.text)
+    if let found { description = found.description }
+    try device.train(
+      SweepJob(
+        description: description, dataset: dataset, folder: folder, code: code.rawValue,
+        keeping: keeping, isJSON: json.isOn, resuming: found?.runs))
+  }
+}
+
+/// A sweep on a backend: from its start or from a checkpoint to the files it leaves.
+private struct SweepJob: KeptTraining {
+  var description: SweepDescription
+  let dataset: Dataset
+  let folder: SweepFolder
+  let code: String
+  let keeping: KeepingOptions<EpochRun>
+  let isJSON: Bool
+  /// Where each model goes on; from the start when nil.
+  var resuming: [RunState]?
+
+  var session: RunSession { folder.session }
+  var onDeviceFailure: OnDeviceFailure { keeping.onDeviceFailure }
+  private var configurations: [TrainingConfiguration] { description.configurations }
+  private var epochs: Int { configurations[0].epochs }
+
+  var operations: Set<String>? {
+    configurations.map(\.operations).reduce(into: Set()) { $0.formUnion($1) }
+  }
+
+  var startingPlace: String? {
+    resuming.map { "after \($0[0].progress(of: configurations[0]))" }
+  }
+
+  var advice: String {
+    session.store.isEmpty || session.isLost
+      ? "" : "; the same command goes on from the last checkpoint"
+  }
+
+  mutating func returnToLastCheckpoint() throws {
+    let checkpoint = try session.store.newest(SweepCheckpoint.init(path:))
+    (description, resuming) = (checkpoint.description, checkpoint.runs)
+  }
+
+  func run<B: Backend>(on backend: B) throws {
+    let sweep = try Sweep(configurations, images: dataset.train, normalisation: .unit, on: backend)
+    StopSignals.listen()
+    defer { StopSignals.stopListening() }
+    let keeper = try prepare(sweep, RunOrigin(backend))
+    do {
+      while sweep.epochsDone < epochs { try train(sweep, keeper) }
+    } catch let interruption as RunInterrupted {
+      Console.clearLine()
+      let place =
+        sweep.stepsIntoEpoch > 0
+        ? "step \(sweep.stepsIntoEpoch) of epoch \(sweep.epochsDone + 1)"
+        : "epoch \(sweep.epochsDone)"
+      Console.note(
+        "Stopped by \(StopSignals.name(interruption.signal)) after \(place)"
+          + "\(advice.isEmpty ? "" : ". Saved\(advice)")")
+      throw ExitCode(128 + interruption.signal)
+    } catch let divergence as SweepDivergence {
+      Console.clearLine()
+      throw Problem(
+        "\(code) \(significant(description.values[divergence.model])): training diverged, the loss "
+          + "or a weight is not finite in epoch \(divergence.epoch); no model is written (try a "
+          + "smaller --learning-rate)")
+    } catch let error as OpenCLError {
+      Console.clearLine()
+      // The checkpoint that is being written is the one to go on from.
+      try? keeper.finish()
+      throw error
+    } catch let error as FileError {
+      Console.clearLine()
+      throw Problem("\(error)\(advice)")
+    }
+    StopSignals.stopListening()
+    try finish(sweep)
+  }
+
+  /// Brings the sweep and its folder to where it goes on.
+  private func prepare<B: Backend>(
+    _ sweep: Sweep<B>, _ origin: RunOrigin
+  ) throws -> RunKeeper<[RunState]> {
+    try session.check()
+    var saved = description
+    (saved.device, saved.program) = (origin.device, origin.program)
+    let description = saved
+    let keeper = RunKeeper<[RunState]>(
+      store: session.store, interval: keeping.interval, requestedStop: { StopSignals.signal },
+      contents: { try SweepCheckpoint(description: description, runs: $0).contents() })
+    if let resuming, let startingPlace {
+      Console.note("Continuing \(startingPlace)")
+      try sweep.restore(resuming)
+      RunOrigin(device: self.description.device, program: self.description.program)
+        .noteChange(to: origin)
+    } else if let start = try sweep.states() {
+      // First, so that the folder is a sweep's whenever the process may end.
+      try keeper.save(start)
+      try keeper.finish()
+    }
+    try folder.prepare(description, histories: sweep.histories)
+    return keeper
+  }
+
+  private func train<B: Backend>(
+    _ sweep: Sweep<B>, _ keeper: RunKeeper<[RunState]>
+  ) throws {
+    let start = ContinuousClock.now
+    var shown = start
+    let begun = sweep.stepsIntoEpoch
+    let metrics = try sweep.runEpoch(keeper: keeper) { done, steps in
+      guard shown.secondsSince() > (Console.isTerminal ? 0.2 : 10) else { return }
+      shown = .now
+      let left = start.secondsSince() / Double(done - begun) * Double(steps - done)
+      let line =
+        "epoch \(sweep.epochsDone + 1)/\(epochs)  batch \(done)/\(steps)  "
+        + "\(duration(left)) left in it"
+      Console.isTerminal ? Console.overwrite(line) : Console.note(line)
+    }
+    Console.clearLine()
+    Console.note(
+      "epoch \(sweep.epochsDone)/\(epochs)  "
+        + zip(description.values, metrics).map {
+          "\(code) \(significant($0)): mse \(significant($1.mse))"
+        }.joined(separator: "  ") + "  \(String(format: "%.2f", metrics[0].seconds)) s")
+    try session.check()
+    for (index, figures) in metrics.enumerated() {
+      try folder.run(description, index).append(figures)
+    }
+  }
+
+  /// Writes the results of a sweep that is done; its last checkpoint stays, so that the same command
+  /// can write them again.
+  private func finish<B: Backend>(_ sweep: Sweep<B>) throws {
+    let parameters = try sweep.parameters()
+    var rows: [SweepRow] = []
+    try session.check()
+    for (index, configuration) in configurations.enumerated() {
+      let model = ModelDescription(
+        training: configuration, normalisation: .unit, imageWidth: dataset.train.width,
+        imageHeight: dataset.train.height, imageChannels: dataset.train.channels,
+        epochsDone: epochs, data: dataset.name)
+      try ModelFile(description: model, parameters: parameters[index])
+        .write(to: folder.run(description, index).model)
+      let report = try sweep.evaluate(index, on: dataset.test, normalisation: .unit)
+      rows.append(SweepRow(value: description.values[index], report))
+    }
+    try session.check()
+    let files = try folder.finish(rows, code: code, data: description.data)
+    session.store.removePrevious()
+    if isJSON { return try Console.result(json: Output(code: code, results: rows)) }
     try Console.result(
       table(
-        [code.rawValue, "L0", "FVU", "MSE", "dead", "latents"],
+        [code, "L0", "FVU", "MSE", "dead", "latents"],
         rows.map {
           [
             significant($0.value), String(format: "%.2f", $0.l0.value), significant($0.fvu.value),
             significant($0.mse.value), "\($0.dead)", "\($0.latents)",
           ]
         }))
-    try Console.result("Written: \(([output] + files).joined(separator: ", "))")
+    try Console.result("Written: \(([folder.path] + files).joined(separator: ", "))")
   }
 
   private struct Output: Encodable {
     let code: String
     let results: [SweepRow]
-  }
-
-  private struct Job: BackendTask {
-    let dataset: Dataset
-    let folder: SweepFolder
-    let ledger: SweepLedger
-    let code: String
-
-    func run<B: Backend>(on backend: B) throws -> (rows: [SweepRow], files: [String]) {
-      do {
-        return try train(on: backend)
-      } catch let divergence as SweepDivergence {
-        Console.clearLine()
-        throw Problem(
-          "\(code) \(significant(ledger.values[divergence.model])): training diverged, the loss or a "
-            + "weight is not finite in epoch \(divergence.epoch); no model is written (try a smaller "
-            + "--learning-rate)")
-      }
-    }
-
-    private func train<B: Backend>(on backend: B) throws -> (rows: [SweepRow], files: [String]) {
-      var ledger = ledger
-      let sweep = try Sweep(
-        ledger.configurations, images: dataset.train, normalisation: .unit, on: backend)
-      if ledger.epochsDone > 0 {
-        Console.note(
-          "Continuing after epoch \(ledger.epochsDone) of \(ledger.configurations[0].epochs)")
-        try sweep.restore(try folder.states(of: ledger), epochsDone: ledger.epochsDone)
-      }
-      let epochs = ledger.configurations[0].epochs
-      while sweep.epochsDone < epochs {
-        var shown = ContinuousClock.now
-        let start = shown
-        let metrics = try sweep.runEpoch { done, steps in
-          guard shown.secondsSince() > (Console.isTerminal ? 0.2 : 10) else { return }
-          shown = .now
-          let left = start.secondsSince() / Double(done) * Double(steps - done)
-          let line =
-            "epoch \(sweep.epochsDone + 1)/\(epochs)  batch \(done)/\(steps)  "
-            + "\(duration(left)) left in it"
-          Console.isTerminal ? Console.overwrite(line) : Console.note(line)
-        }
-        Console.clearLine()
-        Console.note(
-          "epoch \(sweep.epochsDone)/\(epochs)  "
-            + zip(ledger.values, metrics).map {
-              "\(code) \(significant($0)): mse \(significant($1.mse))"
-            }.joined(separator: "  ") + "  \(String(format: "%.2f", metrics[0].seconds)) s")
-        for (index, figures) in metrics.enumerated() { ledger.histories[index].append(figures) }
-        ledger.epochsDone = sweep.epochsDone
-        try folder.save(ledger, states: try sweep.states())
-      }
-      let parameters = try sweep.parameters()
-      var rows: [SweepRow] = []
-      for (index, configuration) in ledger.configurations.enumerated() {
-        let description = ModelDescription(
-          training: configuration, normalisation: .unit, imageWidth: dataset.train.width,
-          imageHeight: dataset.train.height, imageChannels: dataset.train.channels,
-          epochsDone: epochs, data: dataset.name)
-        try ModelFile(description: description, parameters: parameters[index])
-          .write(to: folder.run(ledger, index).model)
-        let report = try sweep.evaluate(index, on: dataset.test, normalisation: .unit)
-        rows.append(SweepRow(value: ledger.values[index], report))
-      }
-      return (rows, try folder.finish(ledger, rows: rows, code: code))
-    }
   }
 }
 
@@ -191,142 +272,84 @@ struct SweepRow: Encodable {
   }
 }
 
-/// The folder of a sweep: a folder for each model, `sweep.json` with what is done, and the models'
-/// states after the last epoch that all of them finished.
-struct SweepFolder {
+/// The folder of a sweep: a folder for each model, the checkpoints, and the results.
+private struct SweepFolder {
   let path: String
-  private var ledgerPath: String { path + "/sweep.json" }
+  let session: RunSession
+  private static let results = ["sweep.csv", "sweep.png"]
 
   init(path: String) {
-    self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    self.path = RunFolder(path: path).path
+    session = RunSession(
+      CheckpointStore(folder: self.path, results: Self.results), folder: self.path)
   }
 
-  func run(_ ledger: SweepLedger, _ index: Int) -> RunFolder {
-    let code = "\(ledger.configurations[index].network.code)"
-    let name = code.contains(":") ? code : "\(code):\(significant(ledger.values[index], 6))"
-    return RunFolder(path: path + "/" + name.replacingOccurrences(of: ":", with: "-"))
+  func run(_ description: SweepDescription, _ index: Int) -> RunFolder {
+    let code = "\(description.configurations[index].network.code)"
+    let name = code.contains(":") ? code : "\(code):\(significant(description.values[index], 6))"
+    return RunFolder(path: "\(path)/\(name.replacingOccurrences(of: ":", with: "-"))")
   }
-
-  private func statePath(_ index: Int, epoch: Int) -> String {
-    "\(path)/state-\(epoch)-\(index).safetensors"
-  }
-
-  /// The epoch of the state that a file's name tells; nil of other files.
-  private func epoch(ofState name: String) -> Int? {
-    name.wholeMatch(of: /state-([0-9]+)-[0-9]+\.safetensors/).flatMap { Int($0.1) }
-  }
-
-  private var names: [String]? { try? FileManager.default.contentsOfDirectory(atPath: path) }
 
   /// Takes the folder for this process alone, and makes it where it does not exist.
-  ///
-  /// - Throws: `FileError` where the folder holds something else than a sweep, or where another
-  ///   process has it.
-  func lock() throws -> RunLock {
-    if !FileManager.default.fileExists(atPath: path) {
-      try Folder.requireWritable(above: path)
-      try Folder.make(path)
-    } else if !FileManager.default.fileExists(atPath: ledgerPath) {
-      try requireEmpty()
-    }
-    return try RunLock(folder: path)
-  }
-
-  /// Of anything but what a sweep makes before its ledger.
-  private func requireEmpty() throws {
-    let isEmpty = names?.allSatisfy { $0 == "run.lock" || isUnfinished($0) } ?? false
-    guard isEmpty else {
-      throw FileError(path: path, reason: "exists and holds no sweep; choose another --output")
-    }
-  }
-
-  /// Whether a file is one of a sweep's that was not finished.
-  private func isUnfinished(_ name: String) -> Bool {
-    guard let target = AtomicFile.target(ofUnfinished: name) else { return false }
-    return ["sweep.json", "sweep.csv", "sweep.png"].contains(target)
-      || epoch(ofState: target) != nil
-  }
-
-  /// Removes what killed processes left: files that were not finished, and states that the ledger
-  /// does not tell of.
-  private func removeRemains(_ ledger: SweepLedger) {
-    for name in names ?? [] where isUnfinished(name) { unlink("\(path)/\(name)") }
-    removeOldStates(ledger)
-    for index in ledger.configurations.indices {
-      CheckpointStore(folder: run(ledger, index).path).removeUnfinished()
-    }
-  }
-
-  private func removeOldStates(_ ledger: SweepLedger) {
-    for name in names ?? [] {
-      if let epoch = epoch(ofState: name), epoch != ledger.epochsDone { unlink("\(path)/\(name)") }
-    }
-  }
-
-  /// Starts a sweep in the folder, which `lock` has taken, or finds where the one in it stands.
   ///
   /// - Parameters:
   ///   - fresh: the sweep that is asked for, not begun.
   ///   - source: what `--data` names.
-  /// - Throws: `FileError` where the folder holds something else; `Problem` where the images are
-  ///   not those of the sweep in it.
-  func open(_ fresh: SweepLedger, source: String) throws -> SweepLedger {
-    guard FileManager.default.fileExists(atPath: ledgerPath) else {
+  /// - Returns: where the sweep in it stands; nil where there is none yet.
+  /// - Throws: `FileError` where the folder holds something else, or where another process has it;
+  ///   `Problem` where the images are not those of the sweep in it.
+  func open(_ fresh: SweepDescription, source: String) throws -> SweepCheckpoint? {
+    if !FileManager.default.fileExists(atPath: path) {
+      try Folder.requireWritable(above: path)
+      try Folder.make(path)
+    } else if session.store.isEmpty {
       try requireEmpty()
-      try prepare(fresh)
-      return fresh
     }
-    var found = try SweepLedger(path: ledgerPath)
-    guard found.configurations == fresh.configurations, found.values == fresh.values,
-      found.data == fresh.data
-    else {
+    try session.open()
+    guard !session.store.isEmpty else {
+      // Another process may have been there in between.
+      try requireEmpty()
+      return nil
+    }
+    let found = try session.store.newest(SweepCheckpoint.init(path:))
+    guard found.description.isSame(as: fresh) else {
       throw FileError(
         path: path, reason: "holds another sweep: other values, options or data than these")
     }
-    guard found.content ?? fresh.content == fresh.content else {
+    guard found.description.content == fresh.content else {
       throw Problem(
         "\(source): not the images that the sweep in \(path) was trained on: their content differs")
     }
-    // A ledger of before the sum was kept gets that of the images it goes on with.
-    found.content = fresh.content
-    try prepare(found)
     return found
   }
 
-  private func prepare(_ ledger: SweepLedger) throws {
-    // First: the folder is a sweep's whenever the process may end, and before states that it does
-    // not tell of go, the ledger is on the disk.
-    try ledger.write(to: ledgerPath)
-    for index in ledger.configurations.indices { try Folder.make(run(ledger, index).path) }
-    removeRemains(ledger)
+  /// Of anything but what a sweep makes before its first checkpoint.
+  private func requireEmpty() throws {
+    let names = try? FileManager.default.contentsOfDirectory(atPath: path)
+    let isEmpty = names?.allSatisfy { $0 == "run.lock" || session.store.isUnfinished($0) } ?? false
+    guard !isEmpty else { return }
+    throw FileError(
+      path: path,
+      reason: names?.contains("sweep.json") ?? false
+        ? "holds a sweep of an older version of Sparrow; choose another --output"
+        : "exists and holds no sweep; choose another --output")
   }
 
-  func states(of ledger: SweepLedger) throws -> [TrainingState] {
-    try ledger.configurations.enumerated().map { index, configuration in
-      try TrainingState(
-        path: statePath(index, epoch: ledger.epochsDone),
-        layout: configuration.network.parameterLayout)
+  /// Makes the models' folders, with the figures of the epochs done, and without what killed
+  /// processes left.
+  func prepare(_ description: SweepDescription, histories: [[EpochMetrics]]) throws {
+    for (index, history) in histories.enumerated() {
+      let run = run(description, index)
+      try Folder.make(run.path)
+      CheckpointStore(folder: run.path).removeUnfinished()
+      try run.write(history)
     }
   }
 
-  /// Makes the states of the epoch just done those to continue from.
-  func save(_ ledger: SweepLedger, states: [TrainingState]) throws {
-    for (index, state) in states.enumerated() {
-      try state.write(
-        to: statePath(index, epoch: ledger.epochsDone),
-        layout: ledger.configurations[index].network.parameterLayout)
-    }
-    try ledger.write(to: ledgerPath)
-    for (index, history) in ledger.histories.enumerated() {
-      try run(ledger, index).write(history)
-    }
-    removeOldStates(ledger)
-  }
-
-  /// Writes the results; the last states stay, so that the same command can write them again.
+  /// Writes the results.
   ///
   /// - Returns: the names of the files; there is no picture where no model can be shown in one.
-  func finish(_ ledger: SweepLedger, rows: [SweepRow], code: String) throws -> [String] {
+  func finish(_ rows: [SweepRow], code: String, data: String) throws -> [String] {
     let lines = rows.map {
       "\($0.value),\($0.l0.value),\($0.fvu.value),\($0.mse.value),\($0.dead),\($0.latents)\n"
     }
@@ -337,11 +360,11 @@ struct SweepFolder {
       .sorted { $0.l0.value < $1.l0.value }
     guard !shown.isEmpty else { return ["sweep.csv"] }
     var plot = Plot(
-      "Fraction of variance unexplained against L0", subtitle: ledger.data,
+      "Fraction of variance unexplained against L0", subtitle: data,
       x: PlotAxis("L0", scale: .logarithmic), y: PlotAxis("FVU", scale: .logarithmic))
     plot.add(code, x: shown.map(\.l0.value), y: shown.map(\.fvu.value))
     try ImageFile.writePNG(try plot.image(), to: path + "/sweep.png")
-    return ["sweep.csv", "sweep.png"]
+    return Self.results
   }
 }
 

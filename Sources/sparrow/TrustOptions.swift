@@ -15,18 +15,8 @@ enum StepRun: RunKind { static var hasEpochs: Bool { false } }
 typealias TrustOptions = RunTrustOptions<EpochRun>
 typealias SegmentTrustOptions = RunTrustOptions<StepRun>
 
-/// `--resume`, `--checkpoint-every`, `--verify-every` and `--on-device-failure`.
-struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
-  @Option(
-    name: .customLong("resume"),
-    help: ArgumentHelp(
-      "Go on with the run in this folder, from its last checkpoint.",
-      discussion: """
-        All settings are the checkpoint's. On the same device the run ends with the bits that it \
-        would have had without the interruption.
-        """, valueName: "run"),
-    completion: .directory)
-  var run: String?
+/// `--checkpoint-every` and `--on-device-failure`.
+struct KeepingOptions<Kind: RunKind>: ParsableArguments {
   @Option(
     name: .customLong("checkpoint-every"),
     help: ArgumentHelp(
@@ -37,23 +27,12 @@ struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
         """, valueName: "interval"))
   var every: String?
   @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Do one step in so many again, every operation on device and reference, and compare.",
-      discussion: """
-        An operation that differs by more than its rounding bound, or a step that does not come \
-        to the same bits, stops the run and is named. The run's result is not changed by it.
-        """, valueName: "steps"))
-  var verifyEvery: Int?
-  @Option(
     help: ArgumentHelp(
       "After an error of the device: stop, or go on from the last checkpoint on the reference.",
       valueName: "action"))
   var onDeviceFailure = OnDeviceFailure.stop
 
   func validate() throws {
-    if let run { try requirePath(run, "--resume") }
-    if let verifyEvery { try requirePositive(verifyEvery, "--verify-every") }
     guard let every, every != "off" else { return }
     guard let interval = CheckpointInterval(every), Kind.hasEpochs || !interval.isOfEpochs else {
       throw ValidationError("--checkpoint-every takes \(Self.intervals), or off, not \(every)")
@@ -68,6 +47,38 @@ struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
   var interval: CheckpointInterval? {
     every.map { CheckpointInterval($0) } ?? .seconds(60)
   }
+}
+
+/// `--resume`, `--checkpoint-every`, `--verify-every` and `--on-device-failure`.
+struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
+  @Option(
+    name: .customLong("resume"),
+    help: ArgumentHelp(
+      "Go on with the run in this folder, from its last checkpoint.",
+      discussion: """
+        All settings are the checkpoint's. On the same device the run ends with the bits that it \
+        would have had without the interruption.
+        """, valueName: "run"),
+    completion: .directory)
+  var run: String?
+  @OptionGroup var keeping: KeepingOptions<Kind>
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Do one step in so many again, every operation on device and reference, and compare.",
+      discussion: """
+        An operation that differs by more than its rounding bound, or a step that does not come \
+        to the same bits, stops the run and is named. The run's result is not changed by it.
+        """, valueName: "steps"))
+  var verifyEvery: Int?
+
+  func validate() throws {
+    if let run { try requirePath(run, "--resume") }
+    if let verifyEvery { try requirePositive(verifyEvery, "--verify-every") }
+  }
+
+  var interval: CheckpointInterval? { keeping.interval }
+  var onDeviceFailure: OnDeviceFailure { keeping.onDeviceFailure }
 
   /// Refuses flags of the command line that a resumed run takes from its checkpoint.
   ///

@@ -88,14 +88,99 @@ import Training
     var other = command
     other[8] = "2,5"
     expectFailure(try await Tool.run(other), "holds another sweep")
-    let ledger = try text(of: folder.file("s/sweep.json"))
-    for damaged in [
-      String(ledger.dropLast(9)), ledger.replacing("\"epochsDone\":2", with: "\"epochsDone\":1"),
-    ] {
-      _ = try folder.write(damaged, to: "s/sweep.json")
-      expectFailure(
-        try await Tool.run(command), "s/sweep.json: cannot be read as what a sweep has done")
+    // There is one checkpoint, and nothing to take in its place.
+    let checkpoint = try bytes(of: folder.file("s/checkpoint.safetensors"))
+    for damaged in [Array(checkpoint.dropLast(9)), Array(checkpoint.dropLast()) + [1]] {
+      _ = try folder.write(damaged, to: "s/checkpoint.safetensors")
+      expectFailure(try await Tool.run(command), "s/checkpoint.safetensors: ")
     }
+  }
+
+  private func longSweep(_ folder: TemporaryFolder, _ name: String) -> [String] {
+    [
+      "sweep", "--data", "glyphs:300", "--latents", "30", "--code", "topk", "--values", "2,4",
+      "--epochs", "40", "--batch", "50", "--output", folder.file(name), "--device", "reference",
+      "--checkpoint-every", "4steps",
+    ]
+  }
+
+  private func expectSameEnd(
+    _ first: String, _ second: String, in folder: TemporaryFolder,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    for name in ["topk-2/model.safetensors", "topk-4/model.safetensors", "sweep.csv", "sweep.png"] {
+      #expect(
+        try fingerprint(of: folder.file("\(first)/\(name)"))
+          == fingerprint(of: folder.file("\(second)/\(name)")), "\(name)",
+        sourceLocation: sourceLocation)
+    }
+    func lines(_ name: String) throws -> Int {
+      try text(of: folder.file("\(name)/topk-4/metrics.csv")).count { $0 == "\n" }
+    }
+    #expect(try lines(first) == lines(second), sourceLocation: sourceLocation)
+  }
+
+  @Test func aSweepIsStoppedKilledAndGoesOnWithTheSameBits() async throws {
+    let folder = try TemporaryFolder()
+    let whole = try await Tool.run(longSweep(folder, "whole"))
+    try #require(whole.status == 0, "\(whole.errors)")
+    for (name, status) in [("INT", 130), ("TERM", 143), ("KILL", 137)] {
+      let run = folder.file(name)
+      let stopped = try await Tool.run(
+        longSweep(folder, name), through: Wrapper.signal(name, to: run, after: 0.05))
+      try #require(stopped.status == Int32(status), "\(stopped.errors)")
+      #expect(!folder.names.contains("\(name)/sweep.csv"))
+      if name != "KILL" {
+        #expect(stopped.errors.contains("Stopped by SIG\(name) after "))
+        #expect(stopped.errors.contains("Saved; the same command goes on from the last checkpoint"))
+        #expect(!folder.names.contains("\(name)/run.lock"))
+      }
+      let last = try await Tool.run(longSweep(folder, name))
+      #expect(last.status == 0, "\(last.errors)")
+      #expect(last.errors.contains("Continuing after "))
+      try expectSameEnd(name, "whole", in: folder)
+      #expect(last.output == whole.output.replacing(folder.file("whole"), with: run))
+    }
+  }
+
+  /// The newest checkpoint is damaged, and the one before it is good.
+  @Test func aSweepGoesOnFromThePreviousCheckpoint() async throws {
+    let folder = try TemporaryFolder()
+    let whole = try await Tool.run(longSweep(folder, "whole"))
+    try #require(whole.status == 0, "\(whole.errors)")
+    let stopped = try await Tool.run(
+      longSweep(folder, "s"),
+      through: Wrapper.afterCheckpoint(
+        of: folder.file("s"), named: "checkpoint.previous", "kill -INT $p"))
+    try #require(stopped.status == 130, "\(stopped.errors)")
+    let checkpoint = try bytes(of: folder.file("s/checkpoint.safetensors"))
+    _ = try folder.write(Array(checkpoint.dropLast(99)), to: "s/checkpoint.safetensors")
+    let last = try await Tool.run(longSweep(folder, "s"))
+    #expect(last.status == 0, "\(last.errors)")
+    #expect(last.errors.contains("the previous checkpoint is good and is taken"))
+    try expectSameEnd("s", "whole", in: folder)
+  }
+
+  /// A device that fails while it trains: the sweep goes on on the reference where that is wished.
+  @Test func aSweepOutlivesItsDevice() async throws {
+    guard try await Tool.run("evaluate", "--model", Scratch.model, "--data", "glyphs:300").isOnPoCL
+    else { return }
+    let folder = try TemporaryFolder()
+    func sweep(_ name: String, _ more: String...) async throws -> Tool.Outcome {
+      let arguments = longSweep(folder, name).filter { !["--device", "reference"].contains($0) }
+      return try await Tool.run(
+        arguments + more, environment: ["SPARROW_FAIL_CALL": "6000"])
+    }
+    expectFailure(
+      try await sweep("stops"), "the device failed: ",
+      "; the same command goes on from the last checkpoint; --device reference works without")
+    let last = try await Tool.run(longSweep(folder, "stops"))
+    #expect(last.status == 0, "\(last.errors)")
+    #expect(last.errors.contains("Note: this run was on "))
+    let outcome = try await sweep("goes-on", "--on-device-failure", "reference")
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(outcome.errors.contains("going on after "))
+    #expect(folder.names.contains("goes-on/sweep.png"))
   }
 
   /// Images of the user's own have the same name whatever they show.
@@ -115,11 +200,6 @@ import Training
       "idx:\(images): not the images that the sweep in \(folder.file("s")) was trained on")
     _ = try folder.write(idx([40, 6, 5]), to: "images")
     #expect(try await sweep().output == first.output)
-    // A ledger of before there was the sum.
-    let ledger = try text(of: folder.file("s/sweep.json"))
-    let sum = try #require(ledger.firstMatch(of: /"content":"[0-9a-f]{64}",/))
-    _ = try folder.write(ledger.replacing(sum.0, with: ""), to: "s/sweep.json")
-    #expect(try await sweep().output == first.output)
   }
 
   /// The one step's loss is finite, its update is not.
@@ -132,7 +212,7 @@ import Training
       outcome, "topk 2: training diverged", "not finite in epoch 1; no model is written")
     #expect(outcome.output == "")
     #expect(
-      !folder.names.contains { $0.hasSuffix(".safetensors") || $0.contains("sweep.csv") },
+      !folder.names.contains { $0.hasSuffix("model.safetensors") || $0.contains("sweep.csv") },
       "\(folder.names)")
   }
 
@@ -160,32 +240,35 @@ import Training
     let first = try await sweep("s")
     try #require(first.status == 0, "\(first.errors)")
     let names = folder.names
-    #expect(names.contains("s/state-2-1.safetensors"))
+    #expect(names.contains("s/checkpoint.safetensors"))
     for name in [
-      ".state-2-0.safetensors.ABCD1234.tmp", ".sweep.json.ABCD1234.tmp", "state-1-0.safetensors",
-      "state-1-1.safetensors", "state-3-0.safetensors",
-      "topk-2/.model.safetensors.ABCD1234.tmp",
+      ".checkpoint.safetensors.ABCD1234.tmp", ".sweep.csv.ABCD1234.tmp",
+      ".checkpoint.safetensors.ABCD1234.old.tmp", "topk-2/.model.safetensors.ABCD1234.tmp",
     ] { try folder.write([1], to: "s/\(name)") }
     let others = [".mine.tmp", "state-1-mine.safetensors"]
     for name in others { try folder.write([1], to: "s/\(name)") }
     #expect(try await sweep("s").output == first.output)
     #expect(folder.names == (names + others.map { "s/\($0)" }).sorted())
-    // One that was killed before its ledger had its name.
+    // One that was killed before its first checkpoint had its name.
     _ = try folder.makeFolder("early")
-    try folder.write([1], to: "early/.sweep.json.ABCD1234.tmp")
+    try folder.write([1], to: "early/.checkpoint.safetensors.ABCD1234.tmp")
+    try folder.write([1], to: "early/run.lock")
     let early = try await sweep("early")
     #expect(early.status == 0, "\(early.errors)")
     #expect(!folder.names.contains { $0.hasPrefix("early/.") })
+    _ = try folder.makeFolder("old")
+    try folder.write([1], to: "old/sweep.json")
+    expectFailure(try await sweep("old"), "holds a sweep of an older version of Sparrow")
     _ = try folder.makeFolder("other")
     try folder.write([1], to: "other/mine")
     expectFailure(try await sweep("other"), "\(folder.file("other")): exists and holds no sweep")
     #expect(folder.names.filter { $0.hasPrefix("other/") } == ["other/mine"])
   }
 
-  /// Before its ledger is read, which the other may be about to write.
+  /// Before its checkpoint is read, which the other may be about to write.
   @Test func aSweepThatAnotherProcessWritesIsRefused() async throws {
     let folder = try TemporaryFolder()
-    try folder.write("no ledger", to: "sweep.json")
+    try folder.write("none", to: "checkpoint.safetensors")
     let lock = try RunLock(folder: folder.path)
     let outcome = try await Tool.onReference(
       "sweep", "--data", "glyphs:100", "--latents", "20", "--code", "topk", "--values", "2,4",

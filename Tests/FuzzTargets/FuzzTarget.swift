@@ -14,7 +14,8 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
   case safetensors
   /// `ModelFile`, `PretrainedModel` and `SegmenterModel` from whole files.
   case models
-  /// `Checkpoint` and the two `ConvolutionalCheckpoint`, sealed anew, to the run that goes on.
+  /// `Checkpoint`, `SweepCheckpoint` and the two `ConvolutionalCheckpoint`, sealed anew, to the run
+  /// that goes on.
   case checkpoints
   /// The description of an autoencoder with weights that fit, to the usable network.
   case autoencoder
@@ -22,7 +23,7 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
   case pretrained
   /// The description of a segmenter with weights that fit, to the usable network.
   case segmenter
-  /// What Sparrow notes beside runs and programs: `SweepLedger`, `SelfTestStore`, `MatmulTuning`.
+  /// What Sparrow notes of devices: `SelfTestStore`, `MatmulTuning`.
   case records
   /// What users write: `ClassMap`, `Code`, `DeviceSelector`, `DataSource`.
   case words
@@ -71,7 +72,7 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
       case .autoencoder: try ModelTargets.autoencoder(bytes)
       case .pretrained: try ModelTargets.pretrained(bytes)
       case .segmenter: try ModelTargets.segmenter(bytes)
-      case .records: try RecordTargets.records(bytes)
+      case .records: RecordTargets.records(bytes)
       case .words: try WordTargets.words(bytes)
       case .png, .jpeg: try ImageTargets.picture(bytes)
       case .tiff: try ImageTargets.tiff(bytes)

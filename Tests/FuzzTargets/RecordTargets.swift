@@ -1,37 +1,13 @@
 import DeviceTrust
 import Foundation
-import Imaging
 import OpenCLBackend
-import Training
 
 enum RecordTargets {
-  static func records(_ bytes: UnsafeRawBufferPointer) throws {
+  static func records(_ bytes: UnsafeRawBufferPointer) {
     verdict(Data(bytes))
-    try FuzzFile.with(bytes) { path in
+    FuzzFile.with(bytes) { path in
       let memory = MatmulTuning(file: URL(fileURLWithPath: path), measures: true).memory
       require(memory.count <= bytes.count, "more devices than bytes")
-      try sweep(path)
-    }
-  }
-
-  /// A sweep goes on from it, or it says that it is none.
-  private static func sweep(_ path: String) throws {
-    let ledger = try SweepLedger(path: path)
-    require(
-      ledger.values.count == ledger.configurations.count
-        && ledger.histories.allSatisfy { $0.count == ledger.epochsDone }
-        && ledger.configurations.allSatisfy { ledger.epochsDone <= $0.epochs },
-      "figures are missing")
-    do {
-      let again = try FuzzFile.withCopy(of: path) { copy in
-        try ledger.write(to: copy)
-        return try SweepLedger(path: copy)
-      }
-      require(
-        again.configurations == ledger.configurations && again.epochsDone == ledger.epochsDone,
-        "what is written of it is read as something else")
-    } catch {
-      broken("what is written of it cannot be read: \(error)")
     }
   }
 

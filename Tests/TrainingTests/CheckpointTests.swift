@@ -102,8 +102,8 @@ private func write(_ data: Data, _ path: String) throws {
     #expect(error?.reason.contains("another version of Sparrow") == true)
     #expect(error?.reason.contains("\"checkpoint 7\"") == true)
     #expect(throws: FileError.self) { try ModelFile(path: store.current) }
-    try TrainingState(stepCount: 1, tensors: []).write(
-      to: folder.file("state"), layout: ParameterLayout())
+    try StateFile.contents(format: "sweep 1", description: ["values": [2]], entries: [])
+      .write(to: folder.file("state"))
     let kind = #expect(throws: FileError.self) { try Checkpoint(path: folder.file("state")) }
     #expect(kind?.reason.contains("not a checkpoint") == true)
   }

@@ -1,6 +1,7 @@
 import Compute
 import Datasets
 import Foundation
+import Imaging
 import Networks
 import OpenCLBackend
 import OpenCLRuntime
@@ -232,7 +233,7 @@ private func evaluate(
   @Test func sharedBatchesChangeNothing() throws {
     let sweep = try Sweep(
       configurations(), images: bars(300), normalisation: .unit, on: ReferenceBackend())
-    for _ in 0..<4 { _ = try sweep.runEpoch { _, _ in } }
+    for _ in 0..<4 { try sweep.runEpoch() }
     for (parameters, configuration) in zip(try sweep.parameters(), configurations()) {
       let alone = try train(configuration, images: bars(300))
       #expect(parameters == alone.lastGoodParameters)
@@ -246,7 +247,7 @@ private func evaluate(
     configurations[1].learningRate = 1e38
     let sweep = try Sweep(
       configurations, images: bars(300), normalisation: .unit, on: ReferenceBackend())
-    let error = #expect(throws: SweepDivergence.self) { _ = try sweep.runEpoch { _, _ in } }
+    let error = #expect(throws: SweepDivergence.self) { try sweep.runEpoch() }
     #expect(error?.model == 1 && error?.epoch == 1)
     #expect(throws: SweepDivergence.self) { try sweep.parameters() }
   }
@@ -258,19 +259,87 @@ private func evaluate(
         images: bars(300), normalisation: .unit, on: ReferenceBackend())
     }
     let whole = try sweep()
-    for _ in 0..<4 { _ = try whole.runEpoch { _, _ in } }
-    let first = try sweep()
-    for _ in 0..<2 { _ = try first.runEpoch { _, _ in } }
-    let folder = try TemporaryFolder()
-    var states: [TrainingState] = []
-    for (index, state) in try first.states().enumerated() {
-      let layout = first.configurations[index].network.parameterLayout
-      try state.write(to: folder.file("\(index)"), layout: layout)
-      states.append(try TrainingState(path: folder.file("\(index)"), layout: layout))
+    for _ in 0..<4 { try whole.runEpoch() }
+    // At the end of an epoch and within one.
+    for stop in [10, 13] {
+      let folder = try TemporaryFolder()
+      let store = CheckpointStore(folder: folder.path)
+      let description = SweepDescription(
+        configurations: whole.configurations, values: [2, 4, 8, 4], data: "bars", content: "")
+      var moments = 0
+      let keeper = RunKeeper<[RunState]>(
+        store: store, interval: nil,
+        requestedStop: {
+          moments += 1
+          return moments == stop ? SIGINT : nil
+        }, contents: { try SweepCheckpoint(description: description, runs: $0).contents() })
+      let first = try sweep()
+      #expect(throws: RunInterrupted.self) {
+        for _ in 0..<4 { try first.runEpoch(keeper: keeper) }
+      }
+      let checkpoint = try SweepCheckpoint(path: store.current)
+      #expect(checkpoint.description.isSame(as: description))
+      #expect(checkpoint.runs.allSatisfy { $0.training.stepCount == stop })
+      let second = try sweep()
+      try second.restore(checkpoint.runs)
+      #expect(second.epochsDone == first.epochsDone && second.stepsIntoEpoch == stop % 10)
+      for _ in second.epochsDone..<4 { try second.runEpoch() }
+      #expect(try second.parameters() == whole.parameters())
+      #expect(second.histories.map { $0.map(\.loss) } == whole.histories.map { $0.map(\.loss) })
+      // Of another sweep.
+      #expect(throws: TrainingError.self) {
+        try sweep().restore(Array(checkpoint.runs.dropLast()))
+      }
+      var other = checkpoint.runs
+      other[1].epochsDone = 0
+      #expect(throws: TrainingError.self) { try sweep().restore(other) }
     }
-    let second = try sweep()
-    try second.restore(states, epochsDone: 2)
-    for _ in 0..<2 { _ = try second.runEpoch { _, _ in } }
-    #expect(try second.parameters() == whole.parameters())
+  }
+
+  /// A checkpoint that is whole and makes no sense.
+  @Test func checkpointsThatAreOfNoSweep() throws {
+    let sweep = try Sweep(
+      configurations(), images: bars(300), normalisation: .unit, on: ReferenceBackend())
+    try sweep.runEpoch()
+    let runs = try #require(try sweep.states())
+    let folder = try TemporaryFolder()
+    func read(
+      values: [Double] = [2, 4, 8], _ runs: [RunState], named change: (String) -> String = { $0 }
+    ) throws -> SweepCheckpoint {
+      let description = SweepDescription(
+        configurations: sweep.configurations, values: values, data: "bars", content: "")
+      var file = try SweepCheckpoint(description: description, runs: runs).contents()
+      file.entries = file.entries.map {
+        Safetensors.Entry(name: change($0.name), shape: $0.shape, elements: $0.elements)
+      }
+      file.writeChecksum(isSealed: true)
+      try file.write(to: folder.file("c"))
+      return try SweepCheckpoint(path: folder.file("c"))
+    }
+    func expectError(_ words: String, _ body: () throws -> SweepCheckpoint) {
+      let error = #expect(throws: FileError.self) { _ = try body() }
+      #expect(error?.reason.contains(words) == true, "\(error?.reason ?? "")")
+    }
+    #expect(try read(runs).runs.count == 3)
+    expectError("not as many values as models") { try read(values: [2, 4], runs) }
+    expectError("not as many values as models") { try read(Array(runs.dropLast())) }
+    var uneven = runs
+    uneven[2].epochsDone = 0
+    uneven[2].history = []
+    expectError("its models are not equally far") { try read(uneven) }
+    for name in ["3/history", "-1/history", "history", "x/history"] {
+      expectError("is of none of its models") {
+        try read(runs) { $0 == "2/history" ? name : $0 }
+      }
+    }
+    expectError("no fitting history") { try read(runs) { $0 == "2/history" ? "2/other" : $0 } }
+    try ModelFile(
+      description: ModelDescription(
+        training: sweep.configurations[0], normalisation: .unit, imageWidth: 8, imageHeight: 8,
+        imageChannels: 1, epochsDone: 1, data: "bars"), parameters: try sweep.parameters()[0]
+    ).write(to: folder.file("model"))
+    expectError("not the checkpoint of a sweep") {
+      try SweepCheckpoint(path: folder.file("model"))
+    }
   }
 }
