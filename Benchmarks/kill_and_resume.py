@@ -2,8 +2,8 @@
 
     kill_and_resume.py --kills 20 -- --data mnist:mnist --code topk:16 --epochs 10
 
-What follows `--` are arguments of `sparrow train` (or `sparrow segment train` and the like with --verb). One run is
-left alone. Others are ended with SIGKILL after random times and resumed, until so many kills have been survived; each
+What follows `--` are arguments of `sparrow train` (or `sparrow segment train`, `sparrow sweep` and the like with --verb).
+One run is left alone. Others are ended with SIGKILL after random times and resumed, until so many kills have been survived; each
 of them must end with the same bytes of model.safetensors, and of metrics.csv but for the columns of times.
 """
 
@@ -32,14 +32,22 @@ def figures(folder):
     return [[row[i] for i in kept] for row in rows]
 
 
+def results(folder):
+    """What runs must agree in: of each model, of which a sweep has several, the file and the figures."""
+    models = sorted(path.relative_to(folder) for path in folder.rglob("model.safetensors"))
+    return [(model, (folder / model).read_bytes(), figures((folder / model).parent)) for model in models]
+
+
 class Runs:
     def __init__(self, sparrow, verb, arguments, device, every, folder):
-        self.sparrow, self.verb, self.device, self.every = sparrow, verb, device, every
+        self.sparrow, self.verb, self.device, self.every = sparrow, list(verb), device, every
         self.arguments, self.folder = arguments, Path(folder)
         self.generator = random.Random(7)
 
     def start(self, run, resumes=False):
         command = [self.sparrow, *self.verb]
+        # A sweep goes on by the same command.
+        resumes = resumes and self.verb != ["sweep"]
         command += ["--resume", run] if resumes else [*self.arguments, "--output", run]
         command += ["--device", self.device, "--checkpoint-every", self.every]
         return subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
@@ -82,8 +90,7 @@ class Runs:
             run = self.folder / f"run{runs}"
             # Six to a run on average: the runs are short, and most kills shall be in mid-training.
             done, again = self.kill_until_done(run, kills - survived, max(1.0, seconds / 3))
-            same = (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-            identical += same and figures(run) == figures(whole)
+            identical += results(run) == results(whole) != []
             runs, survived, resumed = runs + 1, survived + done, resumed + again
             shutil.rmtree(run)
         return {"arguments": " ".join(map(str, self.arguments)).replace(f"{ROOT}/", ""), "seconds": seconds, "kills": survived,

@@ -22,29 +22,31 @@ from pathlib import Path
 from kill_and_resume import kill_and_resume
 from run import ROOT, machine, say, stop
 
-# Name, whether on MNIST, arguments of `sparrow train`.
+# Name, verb and arguments.
 KILLED = [
-    ("relu", ["--epochs", "12"]),
-    ("topk:16", ["--code", "topk:16", "--epochs", "10"]),
-    ("jumprelu, target 8", ["--code", "jumprelu", "--target-l0", "8", "--epochs", "10"]),
-    ("hardconcrete, target 8", ["--code", "hardconcrete", "--target-l0", "8", "--epochs", "8"]),
-    ("batchtopk:16", ["--code", "batchtopk:16", "--epochs", "8"]),
+    ("relu", ["train", "--epochs", "12"]),
+    ("topk:16", ["train", "--code", "topk:16", "--epochs", "10"]),
+    ("jumprelu, target 8", ["train", "--code", "jumprelu", "--target-l0", "8", "--epochs", "10"]),
+    ("hardconcrete, target 8", ["train", "--code", "hardconcrete", "--target-l0", "8", "--epochs", "8"]),
+    ("batchtopk:16", ["train", "--code", "batchtopk:16", "--epochs", "8"]),
     ("512 latents, topk:16, sparse arithmetic",
-     ["--latents", "512", "--code", "topk:16", "--arithmetic", "sparse", "--epochs", "4"]),
+     ["train", "--latents", "512", "--code", "topk:16", "--arithmetic", "sparse", "--epochs", "4"]),
+    ("sweep, topk:8 and topk:16", ["sweep", "--code", "topk", "--values", "8,16", "--epochs", "8"]),
 ]
 
 
 def kills(options, results):
     head = ["## Killed and resumed", "",
-            f"SIGKILL at random moments of `sparrow train` on {options.data_name}, a checkpoint every 0.2 s; compared "
-            "are model.safetensors, and metrics.csv without its times (`python3 Benchmarks/trust.py --only kills`).",
+            f"SIGKILL at random moments of `sparrow train` and `sparrow sweep` on {options.data_name}, a checkpoint every "
+            "0.2 s; compared are model.safetensors, and metrics.csv without its times (`python3 Benchmarks/trust.py "
+            "--only kills`).",
             "", "| network, code | kills | resumed | runs | identical endings |", "|---|---|---|---|---|"]
-    for name, arguments in KILLED:
+    for name, (verb, *arguments) in KILLED:
         if options.codes and not name.startswith(tuple(options.codes)):
             continue
         say(f"kills: {name}")
         result = kill_and_resume(
-            options.sparrow, ["--data", options.data, *arguments], options.kills, device=options.device)
+            options.sparrow, ["--data", options.data, *arguments], options.kills, verb=(verb,), device=options.device)
         results[name] = result
         yield head + [f"| {known} | {each['kills']} | {each['resumed']} | {each['runs']} | "
                       f"{each['identical']} of {each['runs']} |" for known, each in results.items()]
