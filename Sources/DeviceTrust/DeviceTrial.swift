@@ -20,7 +20,14 @@ package struct DeviceTrial: Sendable {
   package func remembered(_ identity: SelfTestIdentity) -> SelfTestVerdict? {
     guard let store, let record = store.record(for: identity) else { return nil }
     if let verdict = record.verdict { return verdict }
-    return store.claim(identity, seconds: 0) == nil ? nil : record.standing
+    guard let claim = store.claim(identity, seconds: 0) else { return nil }
+    return withExtendedLifetime(claim) {
+      guard let record = store.record(for: identity) else { return nil }
+      if let verdict = record.standing { return verdict }
+      // Its process was killed. When the machine has been started anew, nobody could tell.
+      store.remove(identity)
+      return nil
+    }
   }
 
   /// The verdict on a device: the remembered one, or, where there is none, that of a self-test run

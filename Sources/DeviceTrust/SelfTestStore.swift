@@ -70,7 +70,10 @@ package struct SelfTestStore: Sendable {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
     encoder.dateEncodingStrategy = .iso8601
-    try AtomicFile.write(Array(encoder.encode(record)), to: path(for: record.identity))
+    // One without a verdict is there for a machine that goes down in the next second.
+    try AtomicFile.write(
+      Array(encoder.encode(record)), to: path(for: record.identity),
+      syncsFolder: record.verdict == nil)
   }
 
   package func remove(_ identity: SelfTestIdentity) { unlink(path(for: identity)) }

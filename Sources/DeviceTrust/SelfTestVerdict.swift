@@ -55,7 +55,7 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
     case .failed(let error): error
     case .crashed(let signal): "its driver ended the process with signal \(signal)"
     case .hung(let seconds): "it did not finish within \(Self.rounded(seconds)) s"
-    case .unfinished: "the machine went down"
+    case .unfinished: "the machine went down or was started anew"
     }
   }
 

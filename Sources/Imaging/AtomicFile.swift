@@ -127,14 +127,20 @@ package final class AtomicFile {
   }
 
   /// Writes a whole file at once.
-  package static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws {
+  ///
+  /// - Parameter syncsFolder: whether its name is on the disk as well when this returns.
+  package static func write(
+    _ bytes: UnsafeRawBufferPointer, to path: String, syncsFolder: Bool = false
+  ) throws {
     let file = try AtomicFile(path: path)
     try file.write(bytes)
-    try file.commit()
+    try file.commit(syncsFolder: syncsFolder)
   }
 
   /// Writes a whole file at once.
-  package static func write(_ bytes: [UInt8], to path: String) throws {
-    try bytes.withUnsafeBytes { try write($0, to: path) }
+  package static func write(
+    _ bytes: [UInt8], to path: String, syncsFolder: Bool = false
+  ) throws {
+    try bytes.withUnsafeBytes { try write($0, to: path, syncsFolder: syncsFolder) }
   }
 }

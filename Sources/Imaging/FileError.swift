@@ -19,7 +19,8 @@ package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
     self.reason = Self.line(reason)
   }
 
-  private static func line(_ text: String) -> String {
+  /// A text of a file's as one line that is safe to show.
+  package static func line(_ text: String) -> String {
     func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
       if scalar.isASCII { return scalar.value >= 0x20 && scalar.value != 0x7F }
       switch scalar.properties.generalCategory {

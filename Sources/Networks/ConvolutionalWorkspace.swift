@@ -47,7 +47,7 @@ package struct ConvolutionalWorkspace<B: Backend> {
   /// `[N H W, outputs]`: where the loss puts the gradient of the output; nil where nothing is
   /// trained.
   package let outputGradient: B.Floats?
-  let codeGradient: Map?
+  package let codeGradient: Map?
 
   package enum Purpose: Sendable {
     case training
@@ -139,9 +139,12 @@ package enum ConvolutionalMemory {
   /// Tensors start at multiples of 64 bytes.
   static func aligned(_ count: Int) -> Int { (count + 15) / 16 * 16 }
 
-  /// How many elements of memory a workspace takes that is not for training.
+  /// How many elements of memory a workspace takes.
+  ///
+  /// - Parameter trains: whether it is for training; else for use.
   package static func elementCount(
-    _ configuration: ConvolutionalConfiguration, batch: Int, height: Int, width: Int
+    _ configuration: ConvolutionalConfiguration, batch: Int, height: Int, width: Int,
+    trains: Bool = false
   ) -> Int {
     func map(_ channels: Int, _ level: Int) -> Int {
       aligned(batch * (height >> level) * (width >> level) * channels)
@@ -156,6 +159,29 @@ package enum ConvolutionalMemory {
     }
     count += map(configuration.channels(atLevel: bottom), bottom)
     count += map(configuration.latents, bottom) * (configuration.code.isPlain ? 1 : 2)
-    return count + aligned(batch * (height >> bottom) * (width >> bottom))
+    count += aligned(batch * (height >> bottom) * (width >> bottom))
+    guard trains else { return count }
+    // What the units' convolutions make, and the gradients.
+    for level in 0...bottom {
+      let channels = configuration.channels(atLevel: level)
+      count += (level < bottom ? 6 : 3) * map(channels, level)
+      if level < bottom { count += map(configuration.hasSkips ? 2 * channels : channels, level) }
+      if level > 0 { count += map(configuration.channels(atLevel: level - 1), level) }
+    }
+    return count + map(configuration.outputs, 0) + 2 * map(configuration.latents, bottom)
+  }
+
+  /// How many elements the largest tensor of a training workspace has.
+  package static func largestElementCount(
+    _ configuration: ConvolutionalConfiguration, batch: Int, height: Int, width: Int
+  ) -> Int {
+    let bottom = configuration.levels - 1
+    return (0...bottom).map { level in
+      var channels = [configuration.channels(atLevel: level)]
+      if level == 0 { channels += [configuration.inputs, configuration.outputs] }
+      if level < bottom, configuration.hasSkips { channels.append(2 * channels[0]) }
+      if level == bottom { channels.append(configuration.latents) }
+      return batch * (height >> level) * (width >> level) * (channels.max() ?? 0)
+    }.max() ?? 0
   }
 }

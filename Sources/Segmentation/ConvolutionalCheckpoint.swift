@@ -38,6 +38,8 @@ package protocol ConvolutionalSettings: Codable, Sendable {
   var training: ConvolutionalTraining { get }
   /// What is wrong with them besides the training, in one line.
   var problem: String? { get }
+  /// The device memory that the run takes, a batch of crops at a time.
+  var memory: TrainingMemory { get }
 }
 
 package struct PretrainingSettings: ConvolutionalSettings {

@@ -32,6 +32,7 @@ package final class RunKeeper<State: Sendable> {
   package func keep(_ moment: RunMoment, state: () throws -> State?) throws {
     try stopIfRequested(state: state)
     guard isDue(moment) else { return }
+    lastSaved = .now
     if let state = try state() { try save(state) }
     // A run that has ended has its checkpoint on the disk.
     if moment.isEnd { try store.finish() }

@@ -21,7 +21,7 @@ package struct RunState: Sendable {
 
   /// Whether it can be one of a run with these settings on so many images.
   func isOf(_ configuration: TrainingConfiguration, images: Int) -> Bool {
-    let steps = (images + configuration.batchSize - 1) / configuration.batchSize
+    let steps = configuration.stepsPerEpoch(images: images)
     let rows = min(stepsIntoEpoch, steps) * configuration.batchSize
     return epochsDone <= configuration.epochs && history.count == epochsDone
       && stepsIntoEpoch < steps && rowError.count == rows && rowL0.count == rows
@@ -118,6 +118,9 @@ package struct Checkpoint: Sendable {
 }
 
 extension TrainingConfiguration {
+  /// The last batch of an epoch may be a short one.
+  func stepsPerEpoch(images: Int) -> Int { (images + batchSize - 1) / batchSize }
+
   /// What keeps a run of it from being gone on with, in words; nil where nothing does.
   var runProblem: String? {
     problem ?? (batchSize > 0 && epochs > 0 ? nil : "batch or epochs are not above 0")

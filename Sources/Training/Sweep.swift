@@ -50,7 +50,7 @@ package final class Sweep<B: Backend> {
     self.configurations = configurations
     self.backend = backend
     let input = try backend.allocate([first.batchSize, images.featureCount], of: Float.self)
-    let steps = (images.count + first.batchSize - 1) / first.batchSize
+    let steps = first.stepsPerEpoch(images: images.count)
     members = try configurations.map { configuration in
       Member(
         step: try TrainingStep(
@@ -65,22 +65,20 @@ package final class Sweep<B: Backend> {
     order = try backend.allocate([images.count], of: UInt32.self)
   }
 
-  private var stepsPerEpoch: Int {
-    (images.count + configurations[0].batchSize - 1) / configurations[0].batchSize
-  }
+  private var stepsPerEpoch: Int { configurations[0].stepsPerEpoch(images: images.count) }
 
   /// Trains the next epoch of all models, or what is left of it.
   ///
   /// - Parameters:
   ///   - keeper: saves the sweep; it is not saved when nil.
   ///   - progress: receives steps done and steps in all of this epoch.
-  /// - Returns: the figures of each model.
+  ///   - report: receives the figures of each model at the epoch's end, before the sweep is saved.
   /// - Throws: `SweepDivergence` where a loss or a parameter is not finite; `RunInterrupted` where
   ///   the sweep was asked to stop.
-  @discardableResult
   package func runEpoch(
-    keeper: RunKeeper<[RunState]>? = nil, _ progress: (Int, Int) throws -> Void = { _, _ in }
-  ) throws -> [EpochMetrics] {
+    keeper: RunKeeper<[RunState]>? = nil, progress: (Int, Int) throws -> Void = { _, _ in },
+    report: ([EpochMetrics]) throws -> Void = { _ in }
+  ) throws {
     epochStart = .now
     let epoch = epochsDone + 1
     let batchSize = configurations[0].batchSize
@@ -115,8 +113,8 @@ package final class Sweep<B: Backend> {
     let figures = try members.indices.map { try metrics(of: $0, epoch: epoch, seconds: seconds) }
     for (index, metrics) in figures.enumerated() { members[index].history.append(metrics) }
     (epochsDone, stepsIntoEpoch) = (epoch, 0)
+    try report(figures)
     try keep(keeper)
-    return figures
   }
 
   private func keep(_ keeper: RunKeeper<[RunState]>?) throws {
@@ -138,26 +136,25 @@ package final class Sweep<B: Backend> {
       epoch: epoch, squaredError: errors, active: active, images: images.count, seconds: seconds)
   }
 
-  /// The state of each model between two steps; nil where one is no longer finite and not worth
-  /// keeping.
-  package func states() throws -> [RunState]? {
+  /// The state of each model between two steps.
+  ///
+  /// - Throws: `SweepDivergence` where one is no longer finite and not worth keeping.
+  package func states() throws -> [RunState] {
     let rows = 0..<stepsIntoEpoch * configurations[0].batchSize
     let seconds = earlierSeconds + start.secondsSince()
     let secondsIntoEpoch =
       stepsIntoEpoch == 0 ? 0 : earlierSecondsOfEpoch + epochStart.secondsSince()
-    var states: [RunState] = []
-    for member in members {
+    return try members.enumerated().map { index, member in
       let training = try member.step.state()
       let errors = rows.isEmpty ? [] : try backend.download(member.rowError.rows(rows))
-      guard training.isFinite, errors.allSatisfy(\.isFinite) else { return nil }
-      states.append(
-        RunState(
-          epochsDone: epochsDone, stepsIntoEpoch: stepsIntoEpoch, training: training, kept: nil,
-          rowError: errors,
-          rowL0: rows.isEmpty ? [] : try backend.download(member.rowL0.rows(rows)),
-          history: member.history, seconds: seconds, secondsIntoEpoch: secondsIntoEpoch))
+      guard training.isFinite, errors.allSatisfy(\.isFinite) else {
+        throw SweepDivergence(model: index, epoch: epochsDone + (stepsIntoEpoch > 0 ? 1 : 0))
+      }
+      return RunState(
+        epochsDone: epochsDone, stepsIntoEpoch: stepsIntoEpoch, training: training, kept: nil,
+        rowError: errors, rowL0: rows.isEmpty ? [] : try backend.download(member.rowL0.rows(rows)),
+        history: member.history, seconds: seconds, secondsIntoEpoch: secondsIntoEpoch)
     }
-    return states
   }
 
   /// Goes on from `states`, those of a sweep with the same configurations and images.

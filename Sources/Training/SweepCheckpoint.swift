@@ -80,7 +80,9 @@ package struct SweepCheckpoint: Sendable {
     var entries = configurations.map { _ in [Safetensors.Entry]() }
     for entry in file.entries {
       let parts = entry.name.split(separator: "/", maxSplits: 1)
-      guard parts.count == 2, let index = Int(parts[0]), entries.indices.contains(index) else {
+      guard parts.count == 2, let index = Int(parts[0]), entries.indices.contains(index),
+        entry.name == "\(index)/\(parts[1])"
+      else {
         throw FileError(path: path, reason: "tensor \"\(entry.name)\" is of none of its models")
       }
       entries[index].append(

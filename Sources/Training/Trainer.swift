@@ -61,7 +61,7 @@ package final class Trainer<B: Backend> {
     earlierFailures = backend.executionFailureCount
     step = try TrainingStep(
       configuration,
-      stepsPerEpoch: (images.count + configuration.batchSize - 1) / configuration.batchSize,
+      stepsPerEpoch: configuration.stepsPerEpoch(images: images.count),
       data: images.statistics(for: configuration, normalisation: normalisation), on: backend)
     self.images = try ResidentImages(
       images, normalisation: normalisation, mean: step.network.inputMean, on: backend)
@@ -71,9 +71,7 @@ package final class Trainer<B: Backend> {
     lastGoodParameters = try backend.download(step.network.arena.values)
   }
 
-  private var stepsPerEpoch: Int {
-    (images.count + configuration.batchSize - 1) / configuration.batchSize
-  }
+  private var stepsPerEpoch: Int { configuration.stepsPerEpoch(images: images.count) }
 
   /// Trains all epochs, or those that are left after `restore`.
   ///

@@ -1,6 +1,9 @@
 import ArgumentParser
+import Compute
+import OpenCLBackend
 import OpenCLRuntime
 import ReferenceBackend
+import Training
 
 enum OnDeviceFailure: String, CaseIterable, ExpressibleByArgument { case stop, reference }
 
@@ -41,6 +44,31 @@ extension OpenCLError {
     Console.note(
       "Warning: the device failed: "
         + "\(self)".appendingToFirstLine("; going on \(place), on the reference"))
+  }
+
+  /// The error, and where memory was short what would fit.
+  ///
+  /// - Parameters:
+  ///   - batch: that of the run which takes `memory`.
+  ///   - fixedParts: what takes memory whatever the batch.
+  ///   - advice: for where not even a batch of one fits.
+  func advised(
+    _ memory: TrainingMemory, batch: Int, fixedParts: String, advice: String = "",
+    on backend: some Backend
+  ) -> OpenCLError {
+    guard isShortageOfMemory, let device = (backend as? OpenCLBackend)?.device else { return self }
+    func size(_ bytes: Int) -> String { "\(bytes >> 20) MiB" }
+    // A tenth is left for what single operations take.
+    let fitting = memory.largestBatch(
+      memory: Int(clamping: device.globalMemory / 10 * 9),
+      largestBuffer: Int(clamping: device.maximumAllocation))
+    let words =
+      fitting < 1
+      ? "; \(fixedParts) take \(size(memory.fixed)), and \(size(memory.total(batch: 1))) with "
+        + "--batch 1, which does not fit\(advice)"
+      : "; with --batch \(batch) the run takes \(size(memory.total(batch: batch)))"
+        + (fitting < batch ? "; --batch \(fitting) would fit" : "; try a smaller --batch")
+    return OpenCLError(call: call, code: code, detail: (detail ?? "") + words)
   }
 
   /// What ends a run.

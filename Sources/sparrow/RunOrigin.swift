@@ -1,4 +1,5 @@
 import Compute
+import Imaging
 import OpenCLBackend
 import ReferenceBackend
 
@@ -18,8 +19,8 @@ struct RunOrigin {
 
   /// Of a run as its checkpoint has it.
   init(device: String, program: String) {
-    self.device = device
-    self.program = program
+    self.device = FileError.line(device)
+    self.program = FileError.line(program)
   }
 
   private static let driver = ", driver "

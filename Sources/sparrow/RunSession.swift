@@ -28,6 +28,12 @@ final class RunSession {
   /// Whether the folder was opened and is no longer this process's: what it holds is not this run.
   var isLost: Bool { lock.map { !$0.isHeld } ?? false }
 
+  /// Writes a checkpoint and waits until it is on the disk.
+  func save(_ checkpoint: Checkpoint) throws {
+    try store.write { try checkpoint.contents() }
+    try store.finish()
+  }
+
   /// - Throws: `FileError` where the folder has been removed or taken over meanwhile; to be called
   ///   before each write of anything but a checkpoint.
   func check() throws { try lock?.check() }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Compute
 import Foundation
 import Imaging
+import OpenCLRuntime
 import ReferenceBackend
 import Segmentation
 import Training
@@ -57,19 +58,16 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
       verification?.noteResult()
       try session.check()
       return model
-    } catch let interruption as RunInterrupted {
-      Console.clearLine()
-      Console.note(
-        "Stopped by \(StopSignals.name(interruption.signal)) after step \(steps)"
-          + "\(advice.isEmpty ? "" : ". Saved\(advice)")")
-      throw ExitCode(128 + interruption.signal)
-    } catch let error as FileError {
-      Console.clearLine()
-      throw Problem("\(error)\(advice)")
-    } catch let error as TrainingError {
-      Console.clearLine()
-      if case .mismatch = error { throw Problem("\(error)\(advice)") }
-      throw error
+    } catch {
+      // What is being written is what is gone on from, and is not to be left unfinished.
+      try? keeper.finish()
+      if let error = error as? OpenCLError {
+        Console.clearLine()
+        throw error.advised(
+          settings.memory, batch: settings.training.batchSize, fixedParts: "parameters and moments",
+          advice: "; try a smaller --crop", on: backend)
+      }
+      throw runEnd(error, after: "step \(steps)", advice: advice)
     }
   }
 

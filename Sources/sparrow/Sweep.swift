@@ -67,8 +67,9 @@ struct SweepCommand: ParsableCommand {
   func validate() throws {
     try requirePath(output, "--output")
     for value in values { _ = try code.code(value) }
-    guard Set(values).count == values.count else {
-      throw ValidationError("--values has the same value twice")
+    // To as many digits as the models' folders have in their names.
+    guard Set(values.map { significant($0, 6) }).count == values.count else {
+      throw ValidationError("--values has the same value twice, to six digits")
     }
   }
 
@@ -134,39 +135,46 @@ private struct SweepJob: KeptTraining {
   }
 
   func run<B: Backend>(on backend: B) throws {
-    let sweep = try Sweep(configurations, images: dataset.train, normalisation: .unit, on: backend)
+    let sweep: Sweep<B>
+    do {
+      sweep = try Sweep(configurations, images: dataset.train, normalisation: .unit, on: backend)
+    } catch let error as OpenCLError {
+      throw advised(error, on: backend)
+    }
     StopSignals.listen()
     defer { StopSignals.stopListening() }
     let keeper = try prepare(sweep, RunOrigin(backend))
     do {
       while sweep.epochsDone < epochs { try train(sweep, keeper) }
-    } catch let interruption as RunInterrupted {
-      Console.clearLine()
-      let place =
-        sweep.stepsIntoEpoch > 0
-        ? "step \(sweep.stepsIntoEpoch) of epoch \(sweep.epochsDone + 1)"
-        : "epoch \(sweep.epochsDone)"
-      Console.note(
-        "Stopped by \(StopSignals.name(interruption.signal)) after \(place)"
-          + "\(advice.isEmpty ? "" : ". Saved\(advice)")")
-      throw ExitCode(128 + interruption.signal)
-    } catch let divergence as SweepDivergence {
-      Console.clearLine()
-      throw Problem(
-        "\(code) \(significant(description.values[divergence.model])): training diverged, the loss "
-          + "or a weight is not finite in epoch \(divergence.epoch); no model is written (try a "
-          + "smaller --learning-rate)")
-    } catch let error as OpenCLError {
-      Console.clearLine()
-      // The checkpoint that is being written is the one to go on from.
+      StopSignals.stopListening()
+      try finish(sweep, keeper)
+    } catch {
+      // What is being written is what is gone on from, and is not to be left unfinished.
       try? keeper.finish()
-      throw error
-    } catch let error as FileError {
       Console.clearLine()
-      throw Problem("\(error)\(advice)")
+      switch error {
+      case let error as OpenCLError: throw advised(error, on: backend)
+      case let divergence as SweepDivergence:
+        throw Problem(
+          "\(code) \(significant(description.values[divergence.model])): training diverged, the loss "
+            + "or a weight is not finite in epoch \(divergence.epoch); no model is written (try a "
+            + "smaller --learning-rate)")
+      default:
+        let place =
+          sweep.stepsIntoEpoch > 0
+          ? "step \(sweep.stepsIntoEpoch) of epoch \(sweep.epochsDone + 1)"
+          : "epoch \(sweep.epochsDone)"
+        throw runEnd(error, after: place, advice: advice)
+      }
     }
-    StopSignals.stopListening()
-    try finish(sweep)
+  }
+
+  /// The error, and where memory was short what would fit.
+  private func advised(_ error: OpenCLError, on backend: some Backend) -> OpenCLError {
+    error.advised(
+      TrainingMemory(sweep: configurations, images: dataset.train.count),
+      batch: configurations[0].batchSize, fixedParts: "images, parameters and moments",
+      on: backend)
   }
 
   /// Brings the sweep and its folder to where it goes on.
@@ -183,11 +191,13 @@ private struct SweepJob: KeptTraining {
     if let resuming, let startingPlace {
       Console.note("Continuing \(startingPlace)")
       try sweep.restore(resuming)
-      RunOrigin(device: self.description.device, program: self.description.program)
-        .noteChange(to: origin)
-    } else if let start = try sweep.states() {
+      if sweep.epochsDone < epochs {
+        RunOrigin(device: self.description.device, program: self.description.program)
+          .noteChange(to: origin)
+      }
+    } else {
       // First, so that the folder is a sweep's whenever the process may end.
-      try keeper.save(start)
+      try keeper.save(sweep.states())
       try keeper.finish()
     }
     try folder.prepare(description, histories: sweep.histories)
@@ -200,7 +210,7 @@ private struct SweepJob: KeptTraining {
     let start = ContinuousClock.now
     var shown = start
     let begun = sweep.stepsIntoEpoch
-    let metrics = try sweep.runEpoch(keeper: keeper) { done, steps in
+    try sweep.runEpoch(keeper: keeper) { done, steps in
       guard shown.secondsSince() > (Console.isTerminal ? 0.2 : 10) else { return }
       shown = .now
       let left = start.secondsSince() / Double(done - begun) * Double(steps - done)
@@ -208,23 +218,28 @@ private struct SweepJob: KeptTraining {
         "epoch \(sweep.epochsDone + 1)/\(epochs)  batch \(done)/\(steps)  "
         + "\(duration(left)) left in it"
       Console.isTerminal ? Console.overwrite(line) : Console.note(line)
-    }
-    Console.clearLine()
-    Console.note(
-      "epoch \(sweep.epochsDone)/\(epochs)  "
-        + zip(description.values, metrics).map {
-          "\(code) \(significant($0)): mse \(significant($1.mse))"
-        }.joined(separator: "  ") + "  \(String(format: "%.2f", metrics[0].seconds)) s")
-    try session.check()
-    for (index, figures) in metrics.enumerated() {
-      try folder.run(description, index).append(figures)
+    } report: { metrics in
+      Console.clearLine()
+      Console.note(
+        "epoch \(sweep.epochsDone)/\(epochs)  "
+          + zip(description.values, metrics).map {
+            "\(code) \(significant($0)): mse \(significant($1.mse))"
+          }.joined(separator: "  ") + "  \(String(format: "%.2f", metrics[0].seconds)) s")
+      try session.check()
+      for (index, figures) in metrics.enumerated() {
+        try folder.run(description, index).append(figures)
+      }
     }
   }
 
   /// Writes the results of a sweep that is done; its last checkpoint stays, so that the same command
   /// can write them again.
-  private func finish<B: Backend>(_ sweep: Sweep<B>) throws {
+  private func finish<B: Backend>(_ sweep: Sweep<B>, _ keeper: RunKeeper<[RunState]>) throws {
     let parameters = try sweep.parameters()
+    if keeping.interval == nil {
+      try keeper.save(sweep.states())
+      try keeper.finish()
+    }
     var rows: [SweepRow] = []
     try session.check()
     for (index, configuration) in configurations.enumerated() {
@@ -341,7 +356,10 @@ private struct SweepFolder {
     for (index, history) in histories.enumerated() {
       let run = run(description, index)
       try Folder.make(run.path)
-      CheckpointStore(folder: run.path).removeUnfinished()
+      let files = CheckpointStore(folder: run.path)
+      files.removeUnfinished()
+      // Training would notice it only at its end.
+      try files.requirePlaces()
       try run.write(history)
     }
   }

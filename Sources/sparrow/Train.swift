@@ -94,7 +94,12 @@ struct Train: ParsableCommand {
       try extend(&description.model.training, to: epochs, done: done, isWithin: checkpoint.run)
     }
     let configuration = description.model.training
+    let isNewLength = configuration.epochs != checkpoint.description.model.training.epochs
     if done == configuration.epochs, folder.isComplete(epochs: done) {
+      if isNewLength {
+        try session.save(Checkpoint(description: description, run: checkpoint.run))
+        session.store.removePrevious()
+      }
       return try Console.result(
         "Finished: \(folder.path) has all of its \(counted(done, "epoch")); nothing is left to do")
     }
@@ -106,12 +111,6 @@ struct Train: ParsableCommand {
         "\(data ?? description.source): not the images that the run in \(folder.path) was trained "
           + "on: their content differs")
     }
-    if configuration.epochs != checkpoint.description.model.training.epochs {
-      // At once, for a run that is killed before its next checkpoint.
-      let longer = Checkpoint(description: description, run: checkpoint.run)
-      try session.store.write { try longer.contents() }
-      try session.store.finish()
-    }
     Console.note(
       "Resuming after \(checkpoint.run.progress(of: configuration)), "
         + "\(duration(checkpoint.run.seconds)) of training")
@@ -119,7 +118,7 @@ struct Train: ParsableCommand {
       TrainJob(
         description: description, dataset: dataset, folder: folder, session: session,
         interval: trust.interval, verifyEvery: trust.verifyEvery,
-        onDeviceFailure: trust.onDeviceFailure, resuming: checkpoint.run))
+        onDeviceFailure: trust.onDeviceFailure, resuming: checkpoint.run, isNewLength: isNewLength))
   }
 
   /// Nil where the run has ended and left no checkpoint.

@@ -19,6 +19,8 @@ struct TrainJob: KeptTraining {
   let onDeviceFailure: OnDeviceFailure
   /// Where the run goes on; from its start when nil.
   var resuming: RunState?
+  /// Whether it is to have another number of epochs than its checkpoint says.
+  var isNewLength = false
 
   var configuration: TrainingConfiguration { description.model.training }
   var operations: Set<String>? { configuration.operations }
@@ -51,29 +53,20 @@ struct TrainJob: KeptTraining {
     defer { StopSignals.stopListening() }
     do {
       try train(trainer, keeper)
-    } catch let interruption as RunInterrupted {
+    } catch {
       Console.clearLine()
-      if trainer.lastGoodEpoch > 0 { try save(trainer) }
-      Console.note(
-        "Stopped by \(StopSignals.name(interruption.signal))\(place(of: trainer))"
-          + "\(advice.isEmpty ? "" : ". Saved\(advice)")")
-      throw ExitCode(128 + interruption.signal)
-    } catch let error as OpenCLError {
-      Console.clearLine()
-      // Where it is not known to be whole, the last checkpoint stays.
-      if let state = trainer.stateAfterFailure() {
-        try? keeper.save(state)
-        try? keeper.finish()
+      switch error {
+      case is RunInterrupted where trainer.lastGoodEpoch > 0: try save(trainer)
+      case TrainingError.diverged: try save(trainer)
+      case is OpenCLError:
+        // Where it is not known to be whole, the last checkpoint stays.
+        if let state = trainer.stateAfterFailure() { try? keeper.save(state) }
+      default: break
       }
-      throw advised(error, on: backend)
-    } catch let error as TrainingError {
-      Console.clearLine()
-      if case .diverged = error { try save(trainer) }
-      if case .mismatch = error { throw Problem("\(error)\(advice)") }
-      throw error
-    } catch let error as FileError {
-      Console.clearLine()
-      throw Problem("\(error)\(advice)")
+      // What is being written is what is gone on from, and is not to be left unfinished.
+      try? keeper.finish()
+      if let error = error as? OpenCLError { throw advised(error, on: backend) }
+      throw runEnd(error, after: place(of: trainer), advice: advice)
     }
     StopSignals.stopListening()
     try finish(trainer)
@@ -81,8 +74,8 @@ struct TrainJob: KeptTraining {
 
   private func place<B: Backend>(of trainer: Trainer<B>) -> String {
     trainer.stepsIntoEpoch > 0
-      ? " after step \(trainer.stepsIntoEpoch) of epoch \(trainer.lastGoodEpoch + 1)"
-      : " after epoch \(trainer.lastGoodEpoch)"
+      ? "step \(trainer.stepsIntoEpoch) of epoch \(trainer.lastGoodEpoch + 1)"
+      : "epoch \(trainer.lastGoodEpoch)"
   }
 
   /// Takes the folder, and brings trainer and folder to where the run goes on.
@@ -99,6 +92,8 @@ struct TrainJob: KeptTraining {
     let origin = RunOrigin(trainer.step.backend)
     if let resuming {
       try trainer.restore(resuming)
+      // Before any step, for a run that is killed before its next checkpoint.
+      if isNewLength { try session.save(Checkpoint(description: description, run: resuming)) }
       RunOrigin(device: description.device, program: description.program).noteChange(to: origin)
     }
     Console.note(
@@ -162,26 +157,8 @@ struct TrainJob: KeptTraining {
 
   /// The error, and where memory was short what would fit.
   private func advised(_ error: OpenCLError, on backend: some Backend) -> OpenCLError {
-    guard error.isShortageOfMemory else { return error }
-    return OpenCLError(
-      call: error.call, code: error.code, detail: (error.detail ?? "") + memoryAdvice(on: backend))
-  }
-
-  /// What would fit in the device's memory, for the end of a message.
-  private func memoryAdvice(on backend: some Backend) -> String {
-    guard let device = (backend as? OpenCLBackend)?.device else { return "" }
-    let memory = TrainingMemory(configuration, images: dataset.train.count)
-    func size(_ bytes: Int) -> String { "\(bytes >> 20) MiB" }
-    let batch = configuration.batchSize
-    // A tenth is left for what single operations take.
-    let fitting = memory.largestBatch(
-      memory: Int(clamping: device.globalMemory / 10 * 9),
-      largestBuffer: Int(clamping: device.maximumAllocation))
-    guard fitting > 0 else {
-      return "; images, parameters and moments alone take \(size(memory.fixed)), so that not even "
-        + "--batch 1 fits"
-    }
-    return "; with --batch \(batch) the run takes \(size(memory.total(batch: batch)))"
-      + (fitting < batch ? "; --batch \(fitting) would fit" : "; try a smaller --batch")
+    error.advised(
+      TrainingMemory(configuration, images: dataset.train.count), batch: configuration.batchSize,
+      fixedParts: "images, parameters and moments", on: backend)
   }
 }

@@ -114,10 +114,9 @@ import Training
           == fingerprint(of: folder.file("\(second)/\(name)")), "\(name)",
         sourceLocation: sourceLocation)
     }
-    func lines(_ name: String) throws -> Int {
-      try text(of: folder.file("\(name)/topk-4/metrics.csv")).count { $0 == "\n" }
-    }
-    #expect(try lines(first) == lines(second), sourceLocation: sourceLocation)
+    #expect(
+      try figures(folder.file("\(first)/topk-4")) == figures(folder.file("\(second)/topk-4")),
+      sourceLocation: sourceLocation)
   }
 
   @Test func aSweepIsStoppedKilledAndGoesOnWithTheSameBits() async throws {
@@ -127,13 +126,17 @@ import Training
     for (name, status) in [("INT", 130), ("TERM", 143), ("KILL", 137)] {
       let run = folder.file(name)
       let stopped = try await Tool.run(
-        longSweep(folder, name), through: Wrapper.signal(name, to: run, after: 0.05))
+        longSweep(folder, name),
+        through: Wrapper.afterCheckpoint(
+          of: run, named: "checkpoint.previous", "kill -\(name) $p"))
       try #require(stopped.status == Int32(status), "\(stopped.errors)")
       #expect(!folder.names.contains("\(name)/sweep.csv"))
       if name != "KILL" {
         #expect(stopped.errors.contains("Stopped by SIG\(name) after "))
         #expect(stopped.errors.contains("Saved; the same command goes on from the last checkpoint"))
         #expect(!folder.names.contains("\(name)/run.lock"))
+        let checkpoint = try SweepCheckpoint(path: run + "/checkpoint.safetensors")
+        #expect(try figures(run + "/topk-2").count == checkpoint.runs[0].epochsDone + 1)
       }
       let last = try await Tool.run(longSweep(folder, name))
       #expect(last.status == 0, "\(last.errors)")
@@ -141,6 +144,35 @@ import Training
       try expectSameEnd(name, "whole", in: folder)
       #expect(last.output == whole.output.replacing(folder.file("whole"), with: run))
     }
+  }
+
+  /// Its state is there whatever was wished, so that its results are written again and no more.
+  @Test func aFinishedSweepThatWasNotSavedIsFinished() async throws {
+    let folder = try TemporaryFolder()
+    let command = [
+      "sweep", "--data", "glyphs:100", "--latents", "20", "--code", "topk", "--values", "2,4",
+      "--epochs", "2", "--batch", "50", "--output", folder.file("s"), "--device", "reference",
+      "--checkpoint-every", "off",
+    ]
+    let first = try await Tool.run(command)
+    try #require(first.status == 0, "\(first.errors)")
+    let again = try await Tool.run(command)
+    #expect(again.errors.contains("Continuing after epoch 2 of 2"))
+    #expect(again.output == first.output)
+    // What stands in the way of a result is noticed before any training.
+    _ = try folder.makeFolder("blocked/topk-4/model.safetensors")
+    _ = try folder.write(
+      bytes(of: folder.file("s/checkpoint.safetensors")), to: "blocked/checkpoint.safetensors")
+    let blocked = try await Tool.run(
+      command.map { $0 == folder.file("s") ? folder.file("blocked") : $0 })
+    #expect(blocked.status == 1)
+    #expect(
+      blocked.errorLines.last?.contains("topk-4/model.safetensors: cannot write: it is a folder")
+        == true, "\(blocked.errors)")
+    var close = command
+    close[6] = "l1"
+    close[8] = "2,2.0000001"
+    expectFailure(try await Tool.run(close), status: 64, "--values has the same value twice")
   }
 
   /// The newest checkpoint is damaged, and the one before it is good.

@@ -21,7 +21,7 @@ extension Wrapper {
 }
 
 /// The columns of `metrics.csv` but for the times.
-private func figures(_ run: String) throws -> [[Substring]] {
+func figures(_ run: String) throws -> [[Substring]] {
   try text(of: run + "/metrics.csv").split(separator: "\n").map { line in
     let cells = line.split(separator: ",", omittingEmptySubsequences: false)
     return Array(cells[0..<4] + cells[6...])
@@ -238,6 +238,7 @@ struct RunPlace: Sendable {
     let longer = try await resume(run, "--epochs", "5")
     try #require(longer.status == 0, "\(longer.errors)")
     let whole = try contents()
+    let figures = try bytes(of: run + "/metrics.csv")
 
     for name in results {
       _ = try folder.write(old[name] ?? [], to: "run/\(name)")
@@ -268,6 +269,16 @@ struct RunPlace: Sendable {
     let checkpoint = try Checkpoint(path: run + "/checkpoint.safetensors")
     #expect(checkpoint.description.model.training.epochs == 100_000)
     #expect(checkpoint.run.epochsDone == 5 && checkpoint.run.stepsIntoEpoch == 0)
+    // What is taken back is taken back for good, here by a run that may have done an epoch more.
+    _ = try folder.write(figures, to: "run/metrics.csv")
+    #expect(try await resume(run, "--epochs", "5").output.hasPrefix("Finished: "))
+    #expect(try await resume(run).output.hasPrefix("Finished: "))
+    #expect(!folder.names.contains("run/checkpoint.previous.safetensors"))
+    // A device that cannot be had changes nothing.
+    let nowhere = try await Tool.run(
+      "train", "--resume", run, "--epochs", "9", "--device", "nobody's")
+    #expect(nowhere.status == 1 && nowhere.errorLines.last?.hasPrefix("Error: --device") == true)
+    #expect(try await resume(run).output.hasPrefix("Finished: "))
     #expect(try fingerprint(of: run + "/model.safetensors") == whole[0])
     #expect(try fingerprint(of: run + "/reconstructions.png") == whole[1])
   }

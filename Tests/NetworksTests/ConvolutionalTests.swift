@@ -222,6 +222,14 @@ private func uniform(_ count: Int, seed: UInt64) -> [Float] {
     let workspace = try ConvolutionalWorkspace(
       configuration, batch: 1, height: 24, width: 40, purpose: .use, memory: memory, on: backend)
     #expect(workspace.gateL0.end <= count && workspace.gateL0.end > count - 16)
+    // The last of a training workspace is the gradient of the code.
+    let whole = ConvolutionalMemory.elementCount(
+      configuration, batch: 3, height: 24, width: 40, trains: true)
+    let training = try ConvolutionalWorkspace(
+      configuration, batch: 3, height: 24, width: 40, purpose: .training,
+      memory: try backend.allocate([whole], of: Float.self), on: backend)
+    let end = try #require(training.codeGradient?.tensor.end)
+    #expect(end <= whole && end > whole - 16)
   }
 }
 

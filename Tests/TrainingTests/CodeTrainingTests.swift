@@ -250,6 +250,24 @@ private func evaluate(
     let error = #expect(throws: SweepDivergence.self) { try sweep.runEpoch() }
     #expect(error?.model == 1 && error?.epoch == 1)
     #expect(throws: SweepDivergence.self) { try sweep.parameters() }
+    // Nor is there a state that is worth keeping.
+    #expect(throws: SweepDivergence.self) { try sweep.states() }
+  }
+
+  /// Where it is noticed within an epoch, training ends there.
+  @Test func aModelThatDivergesIsNotSaved() throws {
+    var configurations = configurations(epochs: 2)
+    for index in configurations.indices { configurations[index].batchSize = 100 }
+    configurations[1].learningRate = 1e38
+    let folder = try TemporaryFolder()
+    let keeper = RunKeeper<[RunState]>(
+      store: CheckpointStore(folder: folder.path), interval: .steps(2), requestedStop: { nil },
+      contents: { _ in Safetensors(metadata: [:], entries: []) })
+    let sweep = try Sweep(
+      configurations, images: bars(300), normalisation: .unit, on: ReferenceBackend())
+    let error = #expect(throws: SweepDivergence.self) { try sweep.runEpoch(keeper: keeper) }
+    #expect(error?.model == 1 && error?.epoch == 1)
+    #expect(sweep.stepsIntoEpoch == 2 && folder.names.isEmpty)
   }
 
   @Test func aContinuedSweepEndsWithTheSameBits() throws {
@@ -285,7 +303,12 @@ private func evaluate(
       #expect(second.epochsDone == first.epochsDone && second.stepsIntoEpoch == stop % 10)
       for _ in second.epochsDone..<4 { try second.runEpoch() }
       #expect(try second.parameters() == whole.parameters())
-      #expect(second.histories.map { $0.map(\.loss) } == whole.histories.map { $0.map(\.loss) })
+      func figures(_ sweep: Sweep<ReferenceBackend>) -> [[[Double]]] {
+        sweep.histories.map { history in
+          history.map { [$0.loss, $0.mse, $0.l0, $0.beta, Double($0.dead ?? -1)] }
+        }
+      }
+      #expect(figures(second) == figures(whole))
       // Of another sweep.
       #expect(throws: TrainingError.self) {
         try sweep().restore(Array(checkpoint.runs.dropLast()))
@@ -296,12 +319,31 @@ private func evaluate(
     }
   }
 
+  /// What is reckoned is what is allocated, but for what single operations take.
+  @Test(.usesDevice) func theMemoryOfASweepIsKnown() throws {
+    guard let device = try TestDevice.find() else { return }
+    let images = bars(300)
+    func allocated(_ batch: Int) throws -> (real: Int, reckoned: Int) {
+      var all = configurations()
+      for index in all.indices { all[index].batchSize = batch }
+      let backend = try OpenCLBackend(device: device)
+      let before = backend.allocatedByteCount
+      let sweep = try Sweep(all, images: images, normalisation: .unit, on: backend)
+      let real = Int(backend.allocatedByteCount - before)
+      withExtendedLifetime(sweep) {}
+      return (real, TrainingMemory(sweep: all, images: images.count).total(batch: batch))
+    }
+    let (small, large) = (try allocated(32), try allocated(160))
+    #expect(large.real - small.real == large.reckoned - small.reckoned)
+    #expect(abs(small.real - small.reckoned) < 2048, "\(small)")
+  }
+
   /// A checkpoint that is whole and makes no sense.
   @Test func checkpointsThatAreOfNoSweep() throws {
     let sweep = try Sweep(
       configurations(), images: bars(300), normalisation: .unit, on: ReferenceBackend())
     try sweep.runEpoch()
-    let runs = try #require(try sweep.states())
+    let runs = try sweep.states()
     let folder = try TemporaryFolder()
     func read(
       values: [Double] = [2, 4, 8], _ runs: [RunState], named change: (String) -> String = { $0 }
@@ -327,7 +369,7 @@ private func evaluate(
     uneven[2].epochsDone = 0
     uneven[2].history = []
     expectError("its models are not equally far") { try read(uneven) }
-    for name in ["3/history", "-1/history", "history", "x/history"] {
+    for name in ["3/history", "-1/history", "history", "x/history", "02/history", "+2/history"] {
       expectError("is of none of its models") {
         try read(runs) { $0 == "2/history" ? name : $0 }
       }
