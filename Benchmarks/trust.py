@@ -282,7 +282,7 @@ def main():
     parser.add_argument("--device", default="auto", help="default: %(default)s")
     parser.add_argument("--kills", type=int, default=20, help="of each code (default: %(default)s)")
     parser.add_argument("--codes", help="only those of the codes, such as relu,topk")
-    parser.add_argument("--pairs", type=int, default=12, help="of runs for the overhead (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=24, help="of runs for the overhead (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=8, help="of a run for the overhead (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=7, help="of each first use (default: %(default)s)")
     parser.add_argument("--only", default=",".join(SECTIONS), help="default: %(default)s")
