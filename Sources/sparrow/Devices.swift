@@ -12,9 +12,9 @@ struct Devices: ParsableCommand {
       Every device that can be used runs a self-test: small cases of every operation against \
       double precision, in a process of its own. Commands that compute run fewer cases on the \
       first use of a device with a driver and a build of Sparrow, and remember the outcome, which \
-      is shown here; a device that failed, crashed or took the machine down is refused until the \
-      driver or the build changes or --retest finds it well. A self-test is ended after 300 s, or what \
-      the environment's SPARROW_SELF_TEST_LIMIT says.
+      is shown here; a device that failed, crashed or took the machine down is refused until \
+      --retest finds it well, or the driver or the build changes. A self-test is ended after \
+      300 s, or what the environment's SPARROW_SELF_TEST_LIMIT says.
 
       Examples:
         sparrow devices
