@@ -67,31 +67,33 @@ def timed(command, variables=None):
 
 def overhead(options, results):
     """Pairs of runs without checkpoints and with ten times as many as are asked about, so that what they cost stands
-    out of what one run and the next differ by anyhow; alternating."""
+    out of what one run and the next differ by anyhow; alternating. Of each run the median epoch counts, since what
+    else the machine does falls on single ones."""
     every, steps = 24, 235
     pairs = results["pairs"] = []
 
-    def epochs(interval):
+    def epoch(interval):
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
             timed([options.sparrow, "train", "--data", options.data, "--epochs", options.epochs, "--output", run,
                    "--device", options.device, "--checkpoint-every", interval])
             with open(run / "metrics.csv", newline="") as file:
-                return sum(float(row["seconds"]) for row in csv.DictReader(file))
+                return statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
 
-    count = options.epochs * steps // every
+    count = steps / every
     for pair in range(options.pairs):
         order = ["off", f"{every}steps"] if pair % 2 == 0 else [f"{every}steps", "off"]
         say(f"overhead: pair {pair + 1}")
-        seconds = {interval: epochs(interval) for interval in order}
+        seconds = {interval: epoch(interval) for interval in order}
         pairs.append({"off": seconds["off"], "on": seconds[f"{every}steps"]})
-        epoch = statistics.median(each["off"] for each in pairs) / options.epochs
-        shares = [(each["on"] - each["off"]) / count / epoch * 100 for each in pairs]
+        whole = statistics.median(each["off"] for each in pairs)
+        shares = [(each["on"] - each["off"]) / count / whole * 100 for each in pairs]
         yield ["## What checkpoints cost", "",
-               f"{options.epochs} epochs of the default network on {options.data_name} without checkpoints and with one "
-               f"every {every} of {steps} steps, {count} in all, alternating; the difference, divided by their number, is "
-               f"what one costs, of an epoch of {epoch:.3f} s (`python3 Benchmarks/trust.py --only overhead`).", "",
-               "| pair | epochs without, with | one checkpoint | of an epoch |", "|---|---|---|---|",
+               f"The median of {options.epochs} epochs of the default network on {options.data_name} without checkpoints "
+               f"and with one every {every} of {steps} steps, {count:.1f} an epoch, alternating; the difference, divided "
+               f"by their number, is what one costs, of an epoch of {whole:.3f} s (`python3 Benchmarks/trust.py --only "
+               "overhead`).", "",
+               "| pair | epoch without, with | one checkpoint | of an epoch |", "|---|---|---|---|",
                *[f"| {i + 1} | {each['off']:.3f} s, {each['on']:.3f} s | "
                  f"{(each['on'] - each['off']) / count * 1e3:.2f} ms | {share:.2f} % |"
                  for i, (each, share) in enumerate(zip(pairs, shares))], "",
