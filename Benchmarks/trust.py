@@ -9,11 +9,13 @@ not run again keep what they had on the same day, and the commit it was measured
 import argparse
 import csv
 import datetime
+import gzip
 import json
 import math
 import os
 import shutil
 import statistics
+import struct
 import subprocess
 import tempfile
 import time
@@ -65,39 +67,50 @@ def timed(command, variables=None):
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
 
 
-def overhead(options, results):
-    """Pairs of runs without checkpoints and with ten times as many as are asked about, so that what they cost stands
-    out of what one run and the next differ by anyhow; alternating. Of each run the median epoch counts, since what
-    else the machine does falls on single ones."""
-    every, steps = 24, 235
-    pairs = results["pairs"] = []
+def first_images(data, count, path):
+    """Writes the first images of the training part of `mnist:DIR` as an IDX file."""
+    source = min(Path(data.removeprefix("mnist:")).glob("train-images*"))
+    with (gzip.open if source.suffix == ".gz" else open)(source, "rb") as file:
+        header, (_, rows, columns) = file.read(4), struct.unpack(">III", file.read(12))
+        path.write_bytes(header + struct.pack(">III", count, rows, columns) + file.read(count * rows * columns))
 
-    def epoch(interval):
-        with tempfile.TemporaryDirectory() as folder:
-            run = Path(folder) / "run"
-            timed([options.sparrow, "train", "--data", options.data, "--epochs", options.epochs, "--output", run,
-                   "--device", options.device, "--checkpoint-every", interval])
+
+def overhead(options, results):
+    """Pairs of runs without checkpoints and with one after each epoch, alternating. The epochs are of a tenth of the
+    images, and many, so that what checkpoints cost stands out of what one run and the next differ by anyhow."""
+    count = 10 * options.epochs
+    pairs = results["pairs"] = []
+    with tempfile.TemporaryDirectory() as folder:
+        images, run = Path(folder) / "images", Path(folder) / "run"
+        # A tenth of them are kept for the test.
+        first_images(options.data, 6827, images)
+
+        def train(data, epochs, interval):
+            shutil.rmtree(run, ignore_errors=True)
+            return timed([options.sparrow, "train", "--data", data, "--epochs", epochs, "--output", run,
+                          "--device", options.device, "--checkpoint-every", interval])[0]
+
+        def epoch():
+            train(options.data, options.epochs, "off")
             with open(run / "metrics.csv", newline="") as file:
                 return statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
 
-    count = steps / every
-    for pair in range(options.pairs):
-        order = ["off", f"{every}steps"] if pair % 2 == 0 else [f"{every}steps", "off"]
-        say(f"overhead: pair {pair + 1}")
-        seconds = {interval: epoch(interval) for interval in order}
-        pairs.append({"off": seconds["off"], "on": seconds[f"{every}steps"]})
-        whole = statistics.median(each["off"] for each in pairs)
-        shares = [(each["on"] - each["off"]) / count / whole * 100 for each in pairs]
-        yield ["## What checkpoints cost", "",
-               f"The median of {options.epochs} epochs of the default network on {options.data_name} without checkpoints "
-               f"and with one every {every} of {steps} steps, {count:.1f} an epoch, alternating; the difference, divided "
-               f"by their number, is what one costs, of an epoch of {whole:.3f} s (`python3 Benchmarks/trust.py --only "
-               "overhead`).", "",
-               "| pair | epoch without, with | one checkpoint | of an epoch |", "|---|---|---|---|",
-               *[f"| {i + 1} | {each['off']:.3f} s, {each['on']:.3f} s | "
-                 f"{(each['on'] - each['off']) / count * 1e3:.2f} ms | {share:.2f} % |"
-                 for i, (each, share) in enumerate(zip(pairs, shares))], "",
-               f"One after each epoch costs {middle(shares)} % of the time; promised: under 2 %."]
+        for pair in range(options.pairs):
+            order = ["off", "1epochs"] if pair % 2 == 0 else ["1epochs", "off"]
+            say(f"overhead: pair {pair + 1}")
+            seconds = {interval: train(f"idx:{images}", count, interval) for interval in order}
+            pairs.append({"off": seconds["off"], "on": seconds["1epochs"], "epoch": epoch()})
+            whole = statistics.median(each["epoch"] for each in pairs)
+            shares = [(each["on"] - each["off"]) / count / whole * 100 for each in pairs]
+            yield ["## What checkpoints cost", "",
+                   f"{count} epochs of the default network on 6144 images of {options.data_name}, without checkpoints and "
+                   f"with one after each, alternating; the difference, divided by their number, is what one costs, of an "
+                   f"epoch of all images, which takes {whole:.3f} s (`python3 Benchmarks/trust.py --only overhead`).", "",
+                   "| pair | runs without, with | one checkpoint | of an epoch |", "|---|---|---|---|",
+                   *[f"| {i + 1} | {each['off']:.3f} s, {each['on']:.3f} s | "
+                     f"{(each['on'] - each['off']) / count * 1e3:.2f} ms | {share:.2f} % |"
+                     for i, (each, share) in enumerate(zip(pairs, shares))], "",
+                   f"One after each epoch costs {middle(shares)} % of the time; promised: under 2 %."]
 
 
 def middle(values):
@@ -284,8 +297,8 @@ def main():
     parser.add_argument("--device", default="auto", help="default: %(default)s")
     parser.add_argument("--kills", type=int, default=20, help="of each code (default: %(default)s)")
     parser.add_argument("--codes", help="only those of the codes, such as relu,topk")
-    parser.add_argument("--pairs", type=int, default=24, help="of runs for the overhead (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=8, help="of a run for the overhead (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=16, help="of runs for the overhead (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=16, help="of all images, for the overhead; ten times as many of a tenth (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=7, help="of each first use (default: %(default)s)")
     parser.add_argument("--only", default=",".join(SECTIONS), help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=ROOT / "Benchmarks" / "results")
