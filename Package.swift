@@ -36,6 +36,7 @@ let package = Package(
     .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG", "CTIFF"]),
     // C for what the linker notes in an executable, which Swift's view of the system lacks.
     .target(name: "CExecutable"),
+    .target(name: "CSignals"),
     // The OpenCL C sources, embedded.
     .target(
       name: "Kernels", path: "Kernels", sources: ["Kernels.c"], publicHeadersPath: "include"),
@@ -61,7 +62,8 @@ let package = Package(
     .target(
       name: "DeviceTrust",
       dependencies: [
-        "CExecutable", "Compute", "Imaging", "OpenCLBackend", "OpenCLRuntime", "Verification",
+        "CExecutable", "CSignals", "Compute", "Imaging", "OpenCLBackend", "OpenCLRuntime",
+        "Verification",
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .target(name: "Networks", dependencies: ["Compute", "RandomNumbers"]),

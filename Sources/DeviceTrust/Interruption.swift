@@ -1,3 +1,4 @@
+import CSignals
 import Foundation
 
 /// What a user's interruption must not leave behind.
@@ -5,28 +6,36 @@ package enum Interruption {
   /// Those that ask a process to end.
   package static let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
 
-  /// What the handler reads, in memory that stays: it must not allocate or take a lock.
-  private struct Remains {
-    var path: UnsafeMutablePointer<CChar>?
+  /// What the handler reads, in memory that stays: it must not allocate or take a lock, and may run
+  /// on another thread than what it interrupts.
+  private struct Word {
+    let place: Int
+
+    /// Of the file's path, as C has it; 0 for none.
+    static let path = Word(place: 0)
     /// Whether a signal waits until something is done.
-    var isDeferring = false
+    static let isDeferring = Word(place: 1)
     /// The signal that waits, 0 for none.
-    var deferred: Int32 = 0
-    /// What was done with each of `signals` before, by its number.
-    let before: UnsafeMutablePointer<Handler?>
-    /// `mostChildren` of them, 0 for none.
-    let children: UnsafeMutablePointer<pid_t>
+    static let deferred = Word(place: 2)
+    /// `mostChildren` processes, 0 for none.
+    static func child(_ index: Int) -> Word { Word(place: 3 + index) }
+    /// What was done with a signal before.
+    static func before(_ number: Int32) -> Word { Word(place: 3 + mostChildren + Int(number)) }
+    static let count = 3 + mostChildren + 64
+
+    var value: Int {
+      get { sparrow_word_load(Interruption.words + place) }
+      nonmutating set { sparrow_word_store(Interruption.words + place, newValue) }
+    }
+
+    func exchange(_ value: Int) -> Int { sparrow_word_exchange(Interruption.words + place, value) }
   }
 
-  // Unsafe is safe here: written before the handler is installed and while it is, word by word.
-  nonisolated(unsafe) private static let remains: UnsafeMutablePointer<Remains> = {
-    let children = UnsafeMutablePointer<pid_t>.allocate(capacity: mostChildren)
-    children.initialize(repeating: 0, count: mostChildren)
-    let before = UnsafeMutablePointer<Handler?>.allocate(capacity: 32)
-    before.initialize(repeating: SIG_DFL, count: 32)
-    let pointer = UnsafeMutablePointer<Remains>.allocate(capacity: 1)
-    pointer.initialize(to: Remains(before: before, children: children))
-    return pointer
+  // Unsafe is safe here: only `Word` reads and writes what it points at.
+  nonisolated(unsafe) private static let words: UnsafeMutablePointer<Int> = {
+    let words = UnsafeMutablePointer<Int>.allocate(capacity: Word.count)
+    words.initialize(repeating: 0, count: Word.count)
+    return words
   }()
 
   /// Held by the one that the handler works for.
@@ -39,7 +48,7 @@ package enum Interruption {
   static func setChildren(_ processes: [pid_t]) {
     precondition(processes.count <= mostChildren)
     for place in 0..<mostChildren {
-      remains.pointee.children[place] = place < processes.count ? processes[place] : 0
+      Word.child(place).value = place < processes.count ? Int(processes[place]) : 0
     }
   }
 
@@ -52,13 +61,13 @@ package enum Interruption {
     /// - Parameter keeping: whether the file stays from then on, where `body` returns true.
     package func write(keeping: Bool = false, _ body: () -> Bool) -> Bool {
       guard isGuarded else { return body() }
-      remains.pointee.isDeferring = true
+      Word.isDeferring.value = 1
       let isDone = body()
-      if keeping, isDone { remains.pointee.path = nil }
+      if keeping, isDone { Word.path.value = 0 }
       // In this order: a signal that still sees the one has been seen by the other.
-      remains.pointee.isDeferring = false
-      let number = remains.pointee.deferred
-      if number != 0 { raise(number) }
+      Word.isDeferring.value = 0
+      let number = Word.deferred.value
+      if number != 0 { raise(Int32(number)) }
       return isDone
     }
   }
@@ -71,16 +80,16 @@ package enum Interruption {
     guard turn.try() else { return body(Writer(isGuarded: false)) }
     defer { turn.unlock() }
     let text = strdup(path)
-    remains.pointee.path = text
-    remains.pointee.deferred = 0
+    Word.path.value = Int(bitPattern: text)
+    Word.deferred.value = 0
     for number in signals {
       let handler = signal(number, handle)
-      remains.pointee.before[Int(number)] = handler
+      Word.before(number).value = unsafeBitCast(handler, to: Int.self)
       if isIgnoring(handler) { signal(number, handler) }
     }
     defer {
-      for number in signals { signal(number, remains.pointee.before[Int(number)]) }
-      remains.pointee.path = nil
+      for number in signals { signal(number, handlerBefore(number)) }
+      Word.path.value = 0
       free(text)
     }
     return body(Writer(isGuarded: true))
@@ -92,20 +101,24 @@ package enum Interruption {
     private typealias Handler = __sighandler_t
   #endif
 
+  private static func handlerBefore(_ number: Int32) -> Handler? {
+    unsafeBitCast(Word.before(number).value, to: Handler?.self)
+  }
+
   /// What is ignored, as under `nohup`, stays so. `SIG_IGN` is the number 1.
   private static func isIgnoring(_ handler: Handler?) -> Bool {
     unsafeBitCast(handler, to: Int.self) == 1
   }
 
   private static let handle: Handler = { number in
-    let isFirst = remains.pointee.deferred == 0
-    remains.pointee.deferred = number
-    if remains.pointee.isDeferring, isFirst { return }
-    if let path = remains.pointee.path { unlink(path) }
-    for place in 0..<mostChildren where remains.pointee.children[place] > 0 {
-      kill(remains.pointee.children[place], SIGKILL)
+    let isFirst = Word.deferred.exchange(Int(number)) == 0
+    if Word.isDeferring.value != 0, isFirst { return }
+    if let path = UnsafePointer<CChar>(bitPattern: Word.path.value) { unlink(path) }
+    for place in 0..<mostChildren {
+      let child = Word.child(place).value
+      if child > 0 { kill(pid_t(child), SIGKILL) }
     }
-    signal(number, remains.pointee.before[Int(number)])
+    signal(number, handlerBefore(number))
     // Delivered when this returns.
     raise(number)
   }
