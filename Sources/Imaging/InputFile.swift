@@ -50,6 +50,8 @@ package final class InputFile {
     guard file.size <= maximum else {
       throw FileError(path: path, reason: "\(file.size) bytes are more than \(maximum)")
     }
+    // All empty arrays are one object, into which this initializer would write its count.
+    guard file.size > 0 else { return [] }
     return try [UInt8](unsafeUninitializedCapacity: file.size) { buffer, count in
       count = try file.read(into: UnsafeMutableRawBufferPointer(buffer))
     }
