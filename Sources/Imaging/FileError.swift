@@ -49,8 +49,8 @@ package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 extension FileError {
-  /// A file whose header is another one than when it was opened.
-  static func changed(path: String) -> FileError {
+  /// A file that is another one than when it was opened, as its size or header tell.
+  package static func changed(path: String) -> FileError {
     FileError(path: path, reason: "the file was changed while it was read")
   }
 }

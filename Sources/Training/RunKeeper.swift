@@ -56,7 +56,6 @@ package final class RunKeeper<State: Sendable> {
     try willSave(&complete)
     let (saved, contents) = (complete, contents)
     try store.write { try contents(saved) }
-    lastSaved = .now
   }
 
   package func finish() throws { try store.finish() }

@@ -135,7 +135,7 @@ package struct Safetensors: Sendable {
       let bytes = try [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
         filled = try read(UnsafeMutableRawBufferPointer(buffer))
       }
-      guard bytes.count == count else { throw fail("ends early, changed while it was read") }
+      guard bytes.count == count else { throw FileError.changed(path: path) }
       return bytes
     }
     guard size >= 8 else { throw fail("not a safetensors file: only \(size) bytes") }
@@ -202,7 +202,7 @@ package struct Safetensors: Sendable {
     // They lie one after the other.
     entries = try tensors.map { name, shape, type, count in
       guard let elements = try Elements(type, count: count, read: read) else {
-        throw fail("ends early, changed while it was read")
+        throw FileError.changed(path: path)
       }
       return Entry(name: name, shape: shape, elements: elements)
     }

@@ -15,15 +15,41 @@ protocol KeptTraining: BackendTask where Result == Void {
   var startingPlace: String? { get }
   /// How to go on, for the end of a message.
   var advice: String { get }
+  var memoryNeed: MemoryNeed { get }
   /// Lets it start from the last checkpoint that can be read, of which there is one.
   mutating func returnToLastCheckpoint() throws
+}
+
+/// What a run takes of a device's memory.
+struct MemoryNeed {
+  let memory: TrainingMemory
+  let batch: Int
+  /// What takes memory whatever the batch.
+  let fixedParts: String
+  /// What else may be made smaller, for the end of a message.
+  var advice = ""
+}
+
+/// A training whose errors say what would fit where a device's memory was short.
+private struct AdvisedTraining<Job: KeptTraining>: BackendTask {
+  let job: Job
+  var operations: Set<String>? { job.operations }
+  var trainingOperations: Set<String>? { job.trainingOperations }
+
+  func run<B: Backend>(on backend: B) throws {
+    do {
+      try job.run(on: backend)
+    } catch let error as OpenCLError {
+      throw error.advised(job.memoryNeed, on: backend)
+    }
+  }
 }
 
 extension DeviceOptions {
   /// Runs the job on the chosen device, and where that fails and it is wished, on the reference.
   func train(_ job: some KeptTraining) throws {
     do {
-      try run(job)
+      try run(AdvisedTraining(job: job))
     } catch let error as OpenCLError where job.onDeviceFailure == .reference {
       var next = job
       if job.session.isOpen, !job.session.store.isEmpty { try next.returnToLastCheckpoint() }
@@ -47,15 +73,8 @@ extension OpenCLError {
   }
 
   /// The error, and where memory was short what would fit.
-  ///
-  /// - Parameters:
-  ///   - batch: that of the run which takes `memory`.
-  ///   - fixedParts: what takes memory whatever the batch.
-  ///   - advice: for where not even a batch of one fits.
-  func advised(
-    _ memory: TrainingMemory, batch: Int, fixedParts: String, advice: String = "",
-    on backend: some Backend
-  ) -> OpenCLError {
+  fileprivate func advised(_ need: MemoryNeed, on backend: some Backend) -> OpenCLError {
+    let (memory, batch) = (need.memory, need.batch)
     guard isShortageOfMemory, let device = (backend as? OpenCLBackend)?.device else { return self }
     func size(_ bytes: Int) -> String { "\(bytes >> 20) MiB" }
     // A tenth is left for what single operations take.
@@ -64,8 +83,8 @@ extension OpenCLError {
       largestBuffer: Int(clamping: device.maximumAllocation))
     let words =
       fitting < 1
-      ? "; \(fixedParts) take \(size(memory.fixed)), and \(size(memory.total(batch: 1))) with "
-        + "--batch 1, which does not fit\(advice)"
+      ? "; \(need.fixedParts) take \(size(memory.fixed)), and \(size(memory.total(batch: 1))) with "
+        + "--batch 1, which does not fit\(need.advice)"
       : "; with --batch \(batch) the run takes \(size(memory.total(batch: batch)))"
         + (fitting < batch ? "; --batch \(fitting) would fit" : "; try a smaller --batch")
     return OpenCLError(call: call, code: code, detail: (detail ?? "") + words)

@@ -2,7 +2,6 @@ import ArgumentParser
 import Compute
 import Foundation
 import Imaging
-import OpenCLRuntime
 import ReferenceBackend
 import Segmentation
 import Training
@@ -61,12 +60,6 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
     } catch {
       // What is being written is what is gone on from, and is not to be left unfinished.
       try? keeper.finish()
-      if let error = error as? OpenCLError {
-        Console.clearLine()
-        throw error.advised(
-          settings.memory, batch: settings.training.batchSize, fixedParts: "parameters and moments",
-          advice: "; try a smaller --crop", on: backend)
-      }
       throw runEnd(error, after: "step \(steps)", advice: advice)
     }
   }
@@ -95,6 +88,12 @@ extension SegmentJob {
     keeping.resuming.map { "after step \($0.state.training.stepCount)" }
   }
   var advice: String { keeping.advice }
+  var memoryNeed: MemoryNeed {
+    let settings = keeping.settings
+    return MemoryNeed(
+      memory: settings.memory, batch: settings.training.batchSize,
+      fixedParts: "parameters and moments", advice: "; try a smaller --crop")
+  }
 
   mutating func returnToLastCheckpoint() throws {
     keeping.resuming = try session.store.newest(ConvolutionalCheckpoint<Settings>.init(path:))

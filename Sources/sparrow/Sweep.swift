@@ -4,7 +4,6 @@ import Datasets
 import Foundation
 import Imaging
 import Networks
-import OpenCLRuntime
 import Training
 
 /// What a sweep varies: the K of a code, or the L0 it is held at.
@@ -129,18 +128,19 @@ private struct SweepJob: KeptTraining {
       ? "" : "; the same command goes on from the last checkpoint"
   }
 
+  var memoryNeed: MemoryNeed {
+    MemoryNeed(
+      memory: TrainingMemory(sweep: configurations, images: dataset.train.count),
+      batch: configurations[0].batchSize, fixedParts: "images, parameters and moments")
+  }
+
   mutating func returnToLastCheckpoint() throws {
     let checkpoint = try session.store.newest(SweepCheckpoint.init(path:))
     (description, resuming) = (checkpoint.description, checkpoint.runs)
   }
 
   func run<B: Backend>(on backend: B) throws {
-    let sweep: Sweep<B>
-    do {
-      sweep = try Sweep(configurations, images: dataset.train, normalisation: .unit, on: backend)
-    } catch let error as OpenCLError {
-      throw advised(error, on: backend)
-    }
+    let sweep = try Sweep(configurations, images: dataset.train, normalisation: .unit, on: backend)
     StopSignals.listen()
     defer { StopSignals.stopListening() }
     let keeper = try prepare(sweep, RunOrigin(backend))
@@ -151,30 +151,19 @@ private struct SweepJob: KeptTraining {
     } catch {
       // What is being written is what is gone on from, and is not to be left unfinished.
       try? keeper.finish()
-      Console.clearLine()
-      switch error {
-      case let error as OpenCLError: throw advised(error, on: backend)
-      case let divergence as SweepDivergence:
+      if let divergence = error as? SweepDivergence {
+        Console.clearLine()
         throw Problem(
           "\(code) \(significant(description.values[divergence.model])): training diverged, the loss "
             + "or a weight is not finite in epoch \(divergence.epoch); no model is written (try a "
             + "smaller --learning-rate)")
-      default:
-        let place =
-          sweep.stepsIntoEpoch > 0
-          ? "step \(sweep.stepsIntoEpoch) of epoch \(sweep.epochsDone + 1)"
-          : "epoch \(sweep.epochsDone)"
-        throw runEnd(error, after: place, advice: advice)
       }
+      let place =
+        sweep.stepsIntoEpoch > 0
+        ? "step \(sweep.stepsIntoEpoch) of epoch \(sweep.epochsDone + 1)"
+        : "epoch \(sweep.epochsDone)"
+      throw runEnd(error, after: place, advice: advice)
     }
-  }
-
-  /// The error, and where memory was short what would fit.
-  private func advised(_ error: OpenCLError, on backend: some Backend) -> OpenCLError {
-    error.advised(
-      TrainingMemory(sweep: configurations, images: dataset.train.count),
-      batch: configurations[0].batchSize, fixedParts: "images, parameters and moments",
-      on: backend)
   }
 
   /// Brings the sweep and its folder to where it goes on.

@@ -3,9 +3,7 @@ import Compute
 import Datasets
 import Foundation
 import Imaging
-import OpenCLBackend
 import OpenCLRuntime
-import ReferenceBackend
 import Training
 
 /// One run of training on a backend: from its start or from a checkpoint to the files it leaves.
@@ -41,13 +39,15 @@ struct TrainJob: KeptTraining {
       ? "" : "; 'sparrow train --resume \(folder.path)' goes on from the last checkpoint"
   }
 
+  var memoryNeed: MemoryNeed {
+    MemoryNeed(
+      memory: TrainingMemory(configuration, images: dataset.train.count),
+      batch: configuration.batchSize, fixedParts: "images, parameters and moments")
+  }
+
   func run<B: Backend>(on backend: B) throws {
-    let trainer: Trainer<B>
-    do {
-      trainer = try Trainer(configuration, images: dataset.train, normalisation: .unit, on: backend)
-    } catch let error as OpenCLError {
-      throw advised(error, on: backend)
-    }
+    let trainer = try Trainer(
+      configuration, images: dataset.train, normalisation: .unit, on: backend)
     let keeper = try prepare(trainer)
     StopSignals.listen()
     defer { StopSignals.stopListening() }
@@ -65,7 +65,6 @@ struct TrainJob: KeptTraining {
       }
       // What is being written is what is gone on from, and is not to be left unfinished.
       try? keeper.finish()
-      if let error = error as? OpenCLError { throw advised(error, on: backend) }
       throw runEnd(error, after: place(of: trainer), advice: advice)
     }
     StopSignals.stopListening()
@@ -153,12 +152,5 @@ struct TrainJob: KeptTraining {
     model.epochsDone = trainer.lastGoodEpoch
     try session.check()
     try folder.write(ModelFile(description: model, parameters: trainer.lastGoodParameters))
-  }
-
-  /// The error, and where memory was short what would fit.
-  private func advised(_ error: OpenCLError, on backend: some Backend) -> OpenCLError {
-    error.advised(
-      TrainingMemory(configuration, images: dataset.train.count), batch: configuration.batchSize,
-      fixedParts: "images, parameters and moments", on: backend)
   }
 }

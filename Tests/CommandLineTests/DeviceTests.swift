@@ -158,32 +158,6 @@ func expectDevice(
     #expect(folder.names == ["images"])
   }
 
-  /// The number of crops that is proposed does fit, and not many more do.
-  @Test func cropsThatWouldFitAreNamed() async throws {
-    let folder = try TemporaryFolder()
-    let drawn = try await Tool.run(
-      "segment", "draw", "--count", "1", "--size", "512", "--output", folder.file("cells"))
-    try #require(drawn.status == 0, "\(drawn.errors)")
-    func pretrain(_ batch: Int) async throws -> Tool.Outcome {
-      try await Tool.run(
-        "segment", "pretrain", "--images", folder.file("cells/images"), "--crop", "256", "--batch",
-        "\(batch)", "--steps", "1", "--output", folder.file("run"), "--device", "0:0",
-        environment: ["POCL_MEMORY_LIMIT": "1"])
-    }
-    let outcome = try await pretrain(32)
-    guard outcome.isOnPoCL else { return }
-    let line = outcome.errorLines.last ?? ""
-    #expect(outcome.status == 1 && line.hasPrefix("Error: out of device memory: "), "\(line)")
-    let match = try #require(
-      line.firstMatch(of: /with --batch 32 the run takes \d+ MiB; --batch (\d+) would fit$/),
-      "\(line)")
-    let batch = try #require(Int(match.1))
-    let fitting = try await pretrain(batch)
-    #expect(fitting.status == 0, "\(batch): \(fitting.errors)")
-    try FileManager.default.removeItem(atPath: folder.file("run"))
-    #expect(try await pretrain(batch * 14 / 10).status == 1, "\(batch * 14 / 10) fits as well")
-  }
-
   @Test func aKernelThatDoesNotBuild() async throws {
     let folder = try TemporaryFolder()
     var environment = ["POCL_EXTRA_BUILD_FLAGS": "-Dfloat=nonsense", "SPARROW_CACHE_DIR": "off"]

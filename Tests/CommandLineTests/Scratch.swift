@@ -107,3 +107,21 @@ func expectFailure(
       sourceLocation: sourceLocation)
   }
 }
+
+/// The columns of `metrics.csv` but for the times.
+func figures(_ run: String) throws -> [[Substring]] {
+  try text(of: run + "/metrics.csv").split(separator: "\n").map { line in
+    let cells = line.split(separator: ",", omittingEmptySubsequences: false)
+    return Array(cells[0..<4] + cells[6...])
+  }
+}
+
+/// That a run has ended with the model and the figures of another.
+func expectSameEnd(
+  _ run: String, as whole: String, sourceLocation: SourceLocation = #_sourceLocation
+) throws {
+  #expect(
+    try fingerprint(of: run + "/model.safetensors")
+      == fingerprint(of: whole + "/model.safetensors"), sourceLocation: sourceLocation)
+  #expect(try figures(run) == figures(whole), sourceLocation: sourceLocation)
+}

@@ -41,14 +41,23 @@ private func model() -> ModelFile {
         == Data(contentsOf: URL(fileURLWithPath: second)))
   }
 
-  /// Every truncation is refused; no flipped bit crashes, and none in the header is overlooked
-  /// unless it leaves a valid file.
-  @Test func damagedFilesAreRefused() throws {
+  private func modelBytes() throws -> Data {
     let path = temporaryPath()
     defer { try? FileManager.default.removeItem(atPath: path) }
     try model().write(to: path)
-    let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
-    for length in Array(0..<64) + Array(stride(from: 64, to: bytes.count, by: 97)) {
+    return try Data(contentsOf: URL(fileURLWithPath: path))
+  }
+
+  /// Of truncations: all of the shortest, and some of the others.
+  private func lengths(upTo count: Int) -> [Int] {
+    Array(0..<64) + stride(from: 64, to: count, by: 97)
+  }
+
+  /// Every truncation is refused; no flipped bit crashes, and none in the header is overlooked
+  /// unless it leaves a valid file.
+  @Test func damagedFilesAreRefused() throws {
+    let bytes = try modelBytes()
+    for length in lengths(upTo: bytes.count) {
       #expect(throws: FileError.self) { _ = try Safetensors(bytes.prefix(length), path: "x") }
     }
     #expect(throws: FileError.self) { _ = try Safetensors(bytes + [0], path: "x") }
@@ -62,11 +71,8 @@ private func model() -> ModelFile {
 
   /// At every place it may end early after its size was asked.
   @Test func aFileCutShortWhileItIsReadIsRefused() throws {
-    let path = temporaryPath()
-    defer { try? FileManager.default.removeItem(atPath: path) }
-    try model().write(to: path)
-    let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
-    for length in Array(0..<64) + Array(stride(from: 64, to: bytes.count, by: 97)) {
+    let bytes = try modelBytes()
+    for length in lengths(upTo: bytes.count) {
       var rest = bytes.prefix(length)
       let error = #expect(throws: FileError.self) {
         _ = try Safetensors(size: bytes.count, path: "x") { buffer in
