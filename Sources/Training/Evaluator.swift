@@ -89,7 +89,7 @@ package final class Evaluator<B: Backend> {
     let resident = try ResidentImages(
       images, normalisation: normalisation, mean: network.inputMean, on: backend)
     let order = try backend.allocate([images.count], of: UInt32.self)
-    try backend.upload(Array(0..<UInt32(images.count)), into: order)
+    try resident.upload(Array(0..<UInt32(images.count)), into: order, on: backend)
     for start in stride(from: 0, to: images.count, by: workspace.batch) {
       let rows = start..<min(start + workspace.batch, images.count)
       let batch = workspace.prefix(rows.count)

@@ -19,6 +19,13 @@ package struct ResidentImages<B: Backend> {
     self.mean = mean
   }
 
+  /// Sends the numbers of images, and waits until they are there: what a command that was aborted
+  /// leaves in their place would have `gather` read anywhere.
+  package func upload(_ numbers: [UInt32], into order: B.Indices, on backend: B) throws {
+    try backend.upload(numbers, into: order)
+    try backend.finish()
+  }
+
   /// Forms the batch of the images that `order` names from `start` on.
   package func gather(order: B.Indices, start: Int, into x: B.Floats, on backend: B) throws {
     try backend.gather(

@@ -29,25 +29,6 @@ package struct RunState: Sendable {
   }
 }
 
-/// What a step did, for doing it again elsewhere.
-package struct StepRecord: Sendable {
-  /// Counted from 1 over the run, and where that is.
-  package let step, epoch, stepInEpoch: Int
-  /// The images of its batch.
-  package let images: [UInt32]
-  package let before, after: TrainingState
-  package let rowError, rowL0: [Float]
-
-  package init(
-    step: Int, epoch: Int, stepInEpoch: Int, images: [UInt32], before: TrainingState,
-    after: TrainingState, rowError: [Float], rowL0: [Float]
-  ) {
-    (self.step, self.epoch, self.stepInEpoch) = (step, epoch, stepInEpoch)
-    (self.images, self.before, self.after) = (images, before, after)
-    (self.rowError, self.rowL0) = (rowError, rowL0)
-  }
-}
-
 /// What a checkpoint says of its run besides the state.
 package struct CheckpointDescription: Codable, Sendable {
   /// With the epochs that are done.

@@ -11,24 +11,28 @@ package struct StepVerifier<Device: Backend, Host: Backend> {
   private let normalisation: Normalisation
   private let data: DataStatistics?
   private let device: Device
+  private let model: String?
   private let verification: StepVerification<Host>
 
+  /// - Parameter model: what errors call it, where a run has several.
   package init(
     _ configuration: TrainingConfiguration, images: ImageSet, normalisation: Normalisation,
-    device: Device, verification: StepVerification<Host>
+    device: Device, model: String? = nil, verification: StepVerification<Host>
   ) {
     self.configuration = configuration
     self.images = images
     self.normalisation = normalisation
     self.device = device
+    self.model = model
     self.verification = verification
     data = images.statistics(for: configuration, normalisation: normalisation)
   }
 
   /// - Throws: `TrainingError.mismatch` that names the step and the operation or the tensor.
   package func verify(_ record: StepRecord) throws {
+    let place = "number \(record.stepInEpoch) of epoch \(record.epoch)"
     try verification.verify(
-      step: record.step, place: "number \(record.stepInEpoch) of epoch \(record.epoch)", on: device
+      step: record.step, place: model.map { "\(place) of \($0)" } ?? place, on: device
     ) { try repeatStep(record, on: $0) }
   }
 
@@ -45,7 +49,7 @@ package struct StepVerifier<Device: Backend, Host: Backend> {
       images.subset(record.images), normalisation: normalisation, mean: step.network.inputMean,
       on: checked)
     let order = try checked.allocate([count], of: UInt32.self)
-    try checked.upload([UInt32](0..<UInt32(count)), into: order)
+    try resident.upload([UInt32](0..<UInt32(count)), into: order, on: checked)
     let rowError = try checked.allocate([count], of: Float.self)
     let rowL0 = try checked.allocate([count], of: Float.self)
     try step.run(

@@ -23,6 +23,11 @@ package final class Sweep<B: Backend> {
   private let start = ContinuousClock.now
   private var epochStart = ContinuousClock.now
 
+  /// How many steps there are from one that `verify` is called with to the next; none when nil.
+  package var verificationInterval: Int?
+  /// Called with steps as they were done, and the place of their model's configuration.
+  package var verify: (Int, StepRecord) throws -> Void = { _, _ in }
+
   private struct Member {
     let step: TrainingStep<B>
     let rowError, rowL0: B.Floats
@@ -82,8 +87,9 @@ package final class Sweep<B: Backend> {
     epochStart = .now
     let epoch = epochsDone + 1
     let batchSize = configurations[0].batchSize
-    try backend.upload(
-      SplitMix64.epochOrder(epoch, seed: configurations[0].seed, count: images.count), into: order)
+    let indices = SplitMix64.epochOrder(
+      epoch, seed: configurations[0].seed, count: images.count)
+    try images.upload(indices, into: order, on: backend)
     func rows(_ index: Int) -> Range<Int> {
       index * batchSize..<min((index + 1) * batchSize, images.count)
     }
@@ -96,11 +102,7 @@ package final class Sweep<B: Backend> {
     for index in stepsIntoEpoch..<stepsPerEpoch {
       let range = rows(index)
       try members[0].step.gather(images: images, order: order, rows: range)
-      for member in members {
-        try member.step.train(
-          count: range.count, rowError: member.rowError.rows(range),
-          rowL0: member.rowL0.rows(range))
-      }
+      for place in members.indices { try trainMember(place, range, indices) }
       stepsIntoEpoch += 1
       if stepsIntoEpoch < stepsPerEpoch { try keep(keeper) }
       // Bounds the queue, and lets progress mean what is done.
@@ -115,6 +117,22 @@ package final class Sweep<B: Backend> {
     (epochsDone, stepsIntoEpoch) = (epoch, 0)
     try report(figures)
     try keep(keeper)
+  }
+
+  /// A step of one model on the batch that was formed.
+  private func trainMember(_ place: Int, _ rows: Range<Int>, _ indices: [UInt32]) throws {
+    let step = members[place].step
+    let (rowError, rowL0) = (members[place].rowError.rows(rows), members[place].rowL0.rows(rows))
+    func train() throws { try step.train(count: rows.count, rowError: rowError, rowL0: rowL0) }
+    let number = step.optimizer.stepCount + 1
+    guard let verificationInterval, number.isMultiple(of: verificationInterval) else {
+      return try train()
+    }
+    try verify(
+      place,
+      step.recording(
+        epoch: epochsDone + 1, stepInEpoch: stepsIntoEpoch + 1, images: Array(indices[rows]),
+        rowError: rowError, rowL0: rowL0, perform: train))
   }
 
   private func keep(_ keeper: RunKeeper<[RunState]>?) throws {

@@ -124,7 +124,7 @@ package final class Trainer<B: Backend> {
   ) throws -> EpochMetrics {
     epochStart = .now
     let indices = SplitMix64.epochOrder(epoch, seed: configuration.seed, count: images.count)
-    try backend.upload(indices, into: order)
+    try images.upload(indices, into: order, on: backend)
     if stepsIntoEpoch == 0 {
       earlierSecondsOfEpoch = 0
       try step.measureBandwidth(images: images, order: order, rows: rows(ofStep: 0))
@@ -159,22 +159,24 @@ package final class Trainer<B: Backend> {
   }
 
   private func runStep(_ rows: Range<Int>, _ indices: [UInt32]) throws {
-    isBetweenSteps = false
     let number = step.optimizer.stepCount + 1
-    let isVerified = verificationInterval.map { number.isMultiple(of: $0) } ?? false
-    let before = isVerified ? try step.state() : nil
+    guard let verificationInterval, number.isMultiple(of: verificationInterval) else {
+      return try runStep(rows)
+    }
+    try verify(
+      step.recording(
+        epoch: lastGoodEpoch + 1, stepInEpoch: stepsIntoEpoch + 1, images: Array(indices[rows]),
+        rowError: rowError.rows(rows), rowL0: rowL0.rows(rows)
+      ) { try runStep(rows) })
+  }
+
+  private func runStep(_ rows: Range<Int>) throws {
+    isBetweenSteps = false
     try step.run(
       images: images, order: order, rows: rows, rowError: rowError.rows(rows),
       rowL0: rowL0.rows(rows))
     stepsIntoEpoch += 1
     isBetweenSteps = true
-    guard let before else { return }
-    try verify(
-      StepRecord(
-        step: number, epoch: lastGoodEpoch + 1, stepInEpoch: stepsIntoEpoch,
-        images: Array(indices[rows]), before: before, after: try step.state(),
-        rowError: try backend.download(rowError.rows(rows)),
-        rowL0: try backend.download(rowL0.rows(rows))))
   }
 
   private func rows(ofStep index: Int) -> Range<Int> {

@@ -4,6 +4,7 @@ import Datasets
 import Foundation
 import Imaging
 import Networks
+import ReferenceBackend
 import Training
 
 /// What a sweep varies: the K of a code, or the L0 it is held at.
@@ -61,6 +62,7 @@ struct SweepCommand: ParsableCommand {
     completion: .directory)
   var output: String
   @OptionGroup(title: "Trust") var keeping: KeepingOptions<EpochRun>
+  @OptionGroup(title: "Trust") var verifying: VerifyingOptions
   @OptionGroup var json: JSONOption
 
   func validate() throws {
@@ -95,7 +97,8 @@ struct SweepCommand: ParsableCommand {
     try device.train(
       SweepJob(
         description: description, dataset: dataset, folder: folder, code: code.rawValue,
-        keeping: keeping, isJSON: json.isOn, resuming: found?.runs))
+        keeping: keeping, verifyEvery: verifying.interval, isJSON: json.isOn, resuming: found?.runs)
+    )
   }
 }
 
@@ -106,6 +109,7 @@ private struct SweepJob: KeptTraining {
   let folder: SweepFolder
   let code: String
   let keeping: KeepingOptions<EpochRun>
+  let verifyEvery: Int?
   let isJSON: Bool
   /// Where each model goes on; from the start when nil.
   var resuming: [RunState]?
@@ -144,8 +148,10 @@ private struct SweepJob: KeptTraining {
     StopSignals.listen()
     defer { StopSignals.stopListening() }
     let keeper = try prepare(sweep, RunOrigin(backend))
+    let verification = verification(of: sweep, on: backend)
     do {
       while sweep.epochsDone < epochs { try train(sweep, keeper) }
+      verification?.noteResult()
       StopSignals.stopListening()
       try finish(sweep, keeper)
     } catch {
@@ -191,6 +197,21 @@ private struct SweepJob: KeptTraining {
     }
     try folder.prepare(description, histories: sweep.histories)
     return keeper
+  }
+
+  /// Has steps done again where that is asked for.
+  private func verification<B: Backend>(
+    of sweep: Sweep<B>, on backend: B
+  ) -> StepVerification<ReferenceBackend>? {
+    guard let verification = StepVerification(every: verifyEvery, for: backend) else { return nil }
+    let verifiers = zip(configurations, description.values).map { configuration, value in
+      StepVerifier(
+        configuration, images: dataset.train, normalisation: .unit, device: backend,
+        model: "\(code) \(significant(value))", verification: verification)
+    }
+    sweep.verificationInterval = verification.interval
+    sweep.verify = { try verifiers[$0].verify($1) }
+    return verification
   }
 
   private func train<B: Backend>(

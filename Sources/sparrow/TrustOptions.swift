@@ -49,6 +49,23 @@ struct KeepingOptions<Kind: RunKind>: ParsableArguments {
   }
 }
 
+/// `--verify-every`.
+struct VerifyingOptions: ParsableArguments {
+  @Option(
+    name: .customLong("verify-every"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "Do one step in so many again, every operation on device and reference, and compare.",
+      discussion: """
+        An operation that differs by more than its rounding bound, or a step that does not come \
+        to the same bits, stops the run and is named. The run's result is not changed by it.
+        """, valueName: "steps"))
+  var interval: Int?
+
+  func validate() throws {
+    if let interval { try requirePositive(interval, "--verify-every") }
+  }
+}
+
 /// `--resume`, `--checkpoint-every`, `--verify-every` and `--on-device-failure`.
 struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
   @Option(
@@ -62,21 +79,13 @@ struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
     completion: .directory)
   var run: String?
   @OptionGroup var keeping: KeepingOptions<Kind>
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Do one step in so many again, every operation on device and reference, and compare.",
-      discussion: """
-        An operation that differs by more than its rounding bound, or a step that does not come \
-        to the same bits, stops the run and is named. The run's result is not changed by it.
-        """, valueName: "steps"))
-  var verifyEvery: Int?
+  @OptionGroup var verifying: VerifyingOptions
 
   func validate() throws {
     if let run { try requirePath(run, "--resume") }
-    if let verifyEvery { try requirePositive(verifyEvery, "--verify-every") }
   }
 
+  var verifyEvery: Int? { verifying.interval }
   var interval: CheckpointInterval? { keeping.interval }
   var onDeviceFailure: OnDeviceFailure { keeping.onDeviceFailure }
 

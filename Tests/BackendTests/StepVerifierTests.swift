@@ -45,6 +45,38 @@ private func train<B: Backend>(
   return (trainer.lastGoodParameters, verification.steps)
 }
 
+/// Trains several models at once with every step of `interval` verified.
+private func sweep<B: Backend>(
+  _ configurations: [TrainingConfiguration], on backend: B, every interval: Int?,
+  changing change: @escaping (Int, StepRecord) -> StepRecord = { $1 }
+) throws -> (parameters: [[Float]], steps: Int) {
+  let sweep = try Sweep(configurations, images: images, normalisation: .unit, on: backend)
+  let verification = StepVerification(every: interval ?? 1, oracle: ReferenceBackend())
+  let verifiers = configurations.enumerated().map { place, configuration in
+    StepVerifier(
+      configuration, images: images, normalisation: .unit, device: backend,
+      model: "model \(place)", verification: verification)
+  }
+  sweep.verificationInterval = interval
+  sweep.verify = { try verifiers[$0].verify(change($0, $1)) }
+  for _ in 0..<2 { try sweep.runEpoch() }
+  return (try sweep.parameters(), verification.steps)
+}
+
+/// With one bit of a moment changed, as a passing fault may leave it.
+private func withAFault(_ record: StepRecord) -> StepRecord {
+  var after = record.after
+  guard let index = after.tensors.firstIndex(where: { $0.name == "second_moment" }) else {
+    return record
+  }
+  let value = after.tensors[index].values[5]
+  after.tensors[index].values[5] = Float(bitPattern: value.bitPattern ^ 1)
+  return StepRecord(
+    step: record.step, epoch: record.epoch, stepInEpoch: record.stepInEpoch,
+    images: record.images, before: record.before, after: after, rowError: record.rowError,
+    rowL0: record.rowL0)
+}
+
 @Suite struct StepVerifierTests {
   /// On the device that tests are run on: all steps pass, and the run has the bits of one that is
   /// not verified.
@@ -74,25 +106,39 @@ private func train<B: Backend>(
 
   /// A step that was not what it is when done again, as after a passing fault, is found by its bits.
   @Test func aPassingFaultIsFound() throws {
-    func change(_ record: StepRecord) -> StepRecord {
-      guard record.step == 4 else { return record }
-      var after = record.after
-      guard let index = after.tensors.firstIndex(where: { $0.name == "second_moment" }) else {
-        return record
-      }
-      let value = after.tensors[index].values[5]
-      after.tensors[index].values[5] = Float(bitPattern: value.bitPattern ^ 1)
-      return StepRecord(
-        step: record.step, epoch: record.epoch, stepInEpoch: record.stepInEpoch,
-        images: record.images, before: record.before, after: after, rowError: record.rowError,
-        rowL0: record.rowL0)
-    }
     let error = #expect(throws: TrainingError.self) {
-      try train(configuration(.topK(3)), on: ReferenceBackend(), every: 2, changing: change)
+      try train(configuration(.topK(3)), on: ReferenceBackend(), every: 2) {
+        $0.step == 4 ? withAFault($0) : $0
+      }
     }
     let text = "\(try #require(error))"
     #expect(text.contains("step 4, number 1 of epoch 2"), "\(text)")
     #expect(text.contains("second_moment of encoder.0.weight[5]"), "\(text)")
     #expect(text.contains("the last step that passed was 2"), "\(text)")
+  }
+
+  /// The models of a sweep too, each of them; the control of one has a state of its own.
+  @Test(.usesDevice) func stepsOfASweepPass() throws {
+    guard let device = try TestDevice.find() else { return }
+    let configurations = [configuration(.topK(3)), configuration(.jumpReLU)]
+    let plain = try sweep(
+      configurations, on: OpenCLBackend(device: device, tuning: .rule), every: nil)
+    let verified = try sweep(
+      configurations, on: OpenCLBackend(device: device, tuning: .rule), every: 2)
+    #expect(verified.steps == 6 && plain.steps == 0)
+    #expect(verified.parameters == plain.parameters)
+  }
+
+  @Test func aFaultInOneModelOfASweepIsFound() throws {
+    let error = #expect(throws: TrainingError.self) {
+      try sweep(
+        [configuration(.topK(3)), configuration(.topK(5))], on: ReferenceBackend(), every: 2
+      ) {
+        place, record in place == 1 && record.step == 4 ? withAFault(record) : record
+      }
+    }
+    let text = "\(try #require(error))"
+    #expect(text.contains("step 4, number 1 of epoch 2 of model 1, failed"), "\(text)")
+    #expect(text.contains("second_moment of encoder.0.weight[5]"), "\(text)")
   }
 }

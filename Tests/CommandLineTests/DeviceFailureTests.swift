@@ -137,5 +137,13 @@ import Training
       outcome.errorLines.contains {
         $0.hasPrefix("Verified: 2 steps done again on the reference, all within their bounds")
       }, "\(outcome.errors)")
+    // Each step of a sweep is one of each model.
+    let sweep = try await Tool.run(
+      "sweep", "--data", "glyphs:300", "--latents", "30", "--code", "topk", "--values", "2,4",
+      "--epochs", "2", "--batch", "50", "--output", folder.file("s"), "--verify-every", "5")
+    #expect(
+      sweep.errorLines.contains {
+        $0.hasPrefix("Verified: 4 steps done again on the reference, all within their bounds")
+      }, "\(sweep.errors)")
   }
 }
