@@ -131,11 +131,9 @@ private func withAFault(_ record: StepRecord) -> StepRecord {
 
   @Test func aFaultInOneModelOfASweepIsFound() throws {
     let error = #expect(throws: TrainingError.self) {
-      try sweep(
+      _ = try sweep(
         [configuration(.topK(3)), configuration(.topK(5))], on: ReferenceBackend(), every: 2
-      ) {
-        place, record in place == 1 && record.step == 4 ? withAFault(record) : record
-      }
+      ) { $0 == 1 && $1.step == 4 ? withAFault($1) : $1 }
     }
     let text = "\(try #require(error))"
     #expect(text.contains("step 4, number 1 of epoch 2 of model 1, failed"), "\(text)")
