@@ -24,21 +24,25 @@ devices=$("$sparrow" devices)
 devices_status=$?
 printf '%s\n\n' "$devices"
 
-# Two processes, for two cores: PoCL compiles one kernel at a time in each, which is most of what
-# the tests of the operations take, and half of all. The second one's words follow the first's.
-# Both only read what was built, so that neither need wait for the other.
+# Three processes, which keep two cores busy to the end: PoCL compiles one kernel at a time in each,
+# which is most of what the tests of the operations take, and half of all. The words of the second
+# and third follow the first's. All only read what was built, so that none need wait for another.
 run() {
   # shellcheck disable=SC2086
   $swift test -c release --skip-build --disable-xctest --ignore-lock "$@"
 }
-half='^(BackendTests|DeviceTrustTests\.SelfTestTests)[./]'
-operations=$(mktemp) || exit
-trap 'rm -f "$operations"' EXIT
-run --filter "$half" >"$operations" 2>&1 &
-run --skip "$half"
+cases='^BackendTests\.DeviceOperationTests[./]'
+operations='^(BackendTests|DeviceTrustTests\.SelfTestTests)[./]'
+words=$(mktemp -d) || exit
+trap 'rm -rf "$words"' EXIT
+run --filter "$cases" >"$words/cases" 2>&1 &
+first=$!
+run --filter "$operations" --skip "$cases" >"$words/operations" 2>&1 &
+second=$!
+run --skip "$operations"
 status=$?
-wait $! || status=$?
-cat "$operations"
+for process in $first $second; do wait "$process" || status=$?; done
+cat "$words/cases" "$words/operations"
 
 if [ $devices_status -ne 0 ]; then
   echo "'sparrow devices' failed with status $devices_status" >&2

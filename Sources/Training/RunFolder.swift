@@ -21,17 +21,6 @@ package struct RunFolder: Sendable {
     try CheckpointStore(folder: path).refuseExistingRun([model, metrics, picture])
   }
 
-  /// Makes the folder where it does not exist.
-  ///
-  /// - Throws: `FileError` where it holds a run already or cannot be written.
-  package func create() throws {
-    try refuseExistingRun()
-    try Folder.make(path)
-    guard access(path, W_OK) == 0 else {
-      throw FileError(path: path, "this folder cannot be written", code: errno)
-    }
-  }
-
   /// Whether everything is there that a run of so many epochs leaves when it is done.
   ///
   /// Files alone do not tell: a run that was given more epochs has those of the shorter one until it

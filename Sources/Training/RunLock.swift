@@ -6,11 +6,15 @@ import Imaging
 package final class RunLock: Sendable {
   private let path: String
   private let descriptor: Int32
+  private let removesEmptyFolder: Bool
 
-  /// - Parameter folder: must exist.
+  /// - Parameters:
+  ///   - folder: must exist.
+  ///   - removesEmptyFolder: whether it goes with this object where nothing came to be in it.
   /// - Throws: `FileError` where another process has it, or the folder cannot be written.
-  package init(folder: String) throws {
+  package init(folder: String, removesEmptyFolder: Bool = false) throws {
     path = folder + "/run.lock"
+    self.removesEmptyFolder = removesEmptyFolder
     while true {
       let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
       guard descriptor >= 0 else {
@@ -39,7 +43,7 @@ package final class RunLock: Sendable {
   }
 
   deinit {
-    if isHeld { unlink(path) }
+    if isHeld, unlink(path) == 0, removesEmptyFolder { rmdir(folder) }
     close(descriptor)
   }
 
@@ -47,11 +51,13 @@ package final class RunLock: Sendable {
   /// the next process then locks a file of its own.
   package var isHeld: Bool { Self.isStill(descriptor, at: path) }
 
+  private var folder: String { String(path.dropLast("/run.lock".count)) }
+
   /// - Throws: `FileError` where the folder is no longer this process's, who must leave it alone.
   package func check() throws {
     guard isHeld else {
       throw FileError(
-        path: String(path.dropLast("/run.lock".count)),
+        path: folder,
         reason: "was removed or taken over by another process; nothing more is written to it")
     }
   }

@@ -1,3 +1,5 @@
+import Foundation
+import Imaging
 import Training
 
 /// The run's folder while it is written: its lock and its checkpoints.
@@ -13,10 +15,15 @@ final class RunSession {
 
   convenience init(folder: String) { self.init(CheckpointStore(folder: folder), folder: folder) }
 
-  /// Takes the folder, which must exist, for this process alone.
-  func open() throws {
+  /// Takes the folder for this process alone.
+  ///
+  /// - Parameter making: whether it is made where it does not exist, and removed at the end if
+  ///   nothing came to be in it.
+  func open(making: Bool = false) throws {
     guard lock == nil else { return }
-    let lock = try RunLock(folder: folder)
+    let isNew = making && !FileManager.default.fileExists(atPath: folder)
+    if making { try Folder.make(folder) }
+    let lock = try RunLock(folder: folder, removesEmptyFolder: isNew)
     self.lock = lock
     store.guardWrites(by: lock)
     store.removeUnfinished()

@@ -28,8 +28,7 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
     ) throws -> Model
   ) throws -> Model {
     if !session.isOpen {
-      try Folder.make(folder.path)
-      try session.open()
+      try session.open(making: true)
       // Another process may have been there in between.
       try folder.refuseExisting()
     }

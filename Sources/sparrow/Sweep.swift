@@ -326,11 +326,10 @@ private struct SweepFolder {
   func open(_ fresh: SweepDescription, source: String) throws -> SweepCheckpoint? {
     if !FileManager.default.fileExists(atPath: path) {
       try Folder.requireWritable(above: path)
-      try Folder.make(path)
     } else if session.store.isEmpty {
       try requireEmpty()
     }
-    try session.open()
+    try session.open(making: true)
     guard !session.store.isEmpty else {
       // Another process may have been there in between.
       try requireEmpty()

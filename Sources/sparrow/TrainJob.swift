@@ -80,8 +80,8 @@ struct TrainJob: KeptTraining {
   /// Takes the folder, and brings trainer and folder to where the run goes on.
   private func prepare<B: Backend>(_ trainer: Trainer<B>) throws -> RunKeeper<RunState> {
     if !session.isOpen {
-      try folder.create()
-      try session.open()
+      try folder.refuseExistingRun()
+      try session.open(making: true)
       // Another process may have been there in between.
       try folder.refuseExistingRun()
     } else {

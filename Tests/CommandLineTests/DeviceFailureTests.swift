@@ -96,6 +96,7 @@ import Training
       line.firstMatch(of: /with --batch 32 the run takes \d+ MiB; --batch (\d+) would fit$/),
       "\(line)")
     let batch = try #require(Int(match.1))
+    #expect(!folder.names.contains("run"))
     let fitting = try await pretrain(batch)
     #expect(fitting.status == 0, "\(batch): \(fitting.errors)")
     try FileManager.default.removeItem(atPath: folder.file("run"))

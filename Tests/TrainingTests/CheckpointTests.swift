@@ -211,6 +211,19 @@ private func write(_ data: Data, _ path: String) throws {
     #expect(throws: FileError.self) { try RunLock(folder: folder.file("absent")) }
   }
 
+  @Test func anEmptyFolderGoesWhereThatIsWished() throws {
+    let folder = try TemporaryFolder()
+    for (name, removes, isFilled) in [
+      ("kept", false, false), ("filled", true, true), ("removed", true, false),
+    ] {
+      let path = try folder.makeFolder(name)
+      let lock = try RunLock(folder: path, removesEmptyFolder: removes)
+      if isFilled { try write(Data("x".utf8), "\(path)/model") }
+      withExtendedLifetime(lock) {}
+    }
+    #expect(folder.names.sorted() == ["filled", "filled/model", "kept"])
+  }
+
   @Test func aFolderThatAnotherHasTakenOverIsLeftAlone() throws {
     let folder = try savedRun()
     let (path, moved) = (try folder.makeFolder("run"), folder.file("moved"))

@@ -129,22 +129,15 @@ private func model() -> ModelFile {
     let path = temporaryPath()
     defer { try? FileManager.default.removeItem(atPath: path) }
     let folder = RunFolder(path: path)
-    try folder.create()
-    try folder.create()
+    try folder.refuseExistingRun()
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    try folder.refuseExistingRun()
     try folder.append(
       EpochMetrics(
         epoch: 1, loss: 0.5, reconstruction: 0.4375, beta: 0.125, mse: 0.25, l0: 3, dead: 2,
         seconds: 1.5, samplesPerSecond: 10))
     let text = try String(contentsOfFile: folder.metrics, encoding: .utf8)
     #expect(text == RunFolder.metricsHeader + "1,0.5,0.25,3.0,1.5,10,0.4375,0.125,2\n")
-    #expect(throws: FileError.self) { try folder.create() }
-  }
-
-  @Test func aFileInTheWayIsAnError() throws {
-    let path = temporaryPath()
-    defer { try? FileManager.default.removeItem(atPath: path) }
-    try Data("x".utf8).write(to: URL(fileURLWithPath: path))
-    #expect(throws: FileError.self) { try RunFolder(path: path).create() }
-    #expect(throws: FileError.self) { try RunFolder(path: path + "/below").create() }
+    #expect(throws: FileError.self) { try folder.refuseExistingRun() }
   }
 }
