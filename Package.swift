@@ -67,7 +67,7 @@ let package = Package(
         .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .target(name: "Networks", dependencies: ["Compute", "RandomNumbers"]),
-    .target(name: "Imaging", dependencies: ["CImageCodecs"]),
+    .target(name: "Imaging", dependencies: ["CImageCodecs", "CSignals"]),
     .target(
       name: "Datasets",
       dependencies: [

@@ -121,8 +121,9 @@ package struct DatasetDownload: Sendable {
   package func run(
     into folder: String, progress: @escaping @Sendable (Progress) -> Void = { _ in }
   ) throws -> [(file: String, outcome: Outcome)] {
-    try Folder.make(folder)
-    return try files.map { ($0.name, try get($0, into: folder, progress: progress)) }
+    try Folder.make(folder) {
+      try files.map { ($0.name, try get($0, into: folder, progress: progress)) }
+    }
   }
 
   private func get(

@@ -6,6 +6,8 @@ import Foundation
 package final class AtomicFile {
   package let path: String
   private let temporaryPath: String
+  /// Where an interruption finds the temporary file.
+  private let place: Int?
   /// For codecs in C; nothing else than what they write is in the file then.
   private(set) var descriptor: Int32
 
@@ -16,8 +18,14 @@ package final class AtomicFile {
     let url = URL(fileURLWithPath: path)
     let name = ".\(url.lastPathComponent.prefix(100)).\(UUID().uuidString.prefix(8)).tmp"
     let temporaryPath = url.deletingLastPathComponent().appendingPathComponent(name).path
+    let place = UnfinishedFiles.add(temporaryPath)
     let descriptor = open(temporaryPath, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else { throw FileError(path: path, "cannot write", code: errno) }
+    guard descriptor >= 0 else {
+      let code = errno
+      UnfinishedFiles.remove(place)
+      throw FileError(path: path, "cannot write", code: code)
+    }
+    self.place = place
     self.path = path
     self.temporaryPath = temporaryPath
     self.descriptor = descriptor
@@ -39,9 +47,11 @@ package final class AtomicFile {
   }
 
   deinit {
-    guard descriptor >= 0 else { return }
-    close(descriptor)
-    unlink(temporaryPath)
+    if descriptor >= 0 {
+      close(descriptor)
+      unlink(temporaryPath)
+    }
+    UnfinishedFiles.remove(place)
   }
 
   /// Appends `bytes`.

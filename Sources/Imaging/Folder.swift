@@ -21,6 +21,16 @@ package enum Folder {
     }
   }
 
+  /// As `make`, for the time of `body`: a folder that was made stays where something came to be in it.
+  package static func make<Result>(
+    _ path: String, during body: () throws -> Result
+  ) throws -> Result {
+    let isNew = !FileManager.default.fileExists(atPath: path)
+    try make(path)
+    defer { if isNew { rmdir(path) } }
+    return try body()
+  }
+
   /// Refuses a path below which nothing can be written, without making anything: for asking before
   /// long work whether its results will have a place.
   ///

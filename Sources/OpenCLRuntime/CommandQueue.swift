@@ -154,6 +154,8 @@ package final class CommandQueue: @unchecked Sendable {
       by: MemoryLayout<Element>.stride)
     precondition(!overflow, "a size that overflows")
     checkRange(memory, byteOffset, byteCount)
+    // An empty array of its own would be the one that all threads share, and write into it.
+    guard count > 0 else { return [] }
     return try [Element](unsafeUninitializedCapacity: count) { target, initialized in
       try read(
         from: memory, at: byteOffset,

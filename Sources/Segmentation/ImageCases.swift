@@ -14,10 +14,20 @@ package struct ImageCase: Hashable, Sendable {
     (self.name, self.paths, self.obstacle) = (name, paths, obstacle)
   }
 
-  /// - Throws: `FileError` with the path.
-  package func read() throws -> SampleImage {
+  /// Its image, or those of its pages, with their names.
+  ///
+  /// - Throws: `FileError` with the path; also for a channel's file of several pages.
+  package func read() throws -> [(name: String, image: SampleImage)] {
     try check()
-    return try SampleImage.read(stacking: paths)
+    let images =
+      paths.count == 1
+      ? try SampleImage.pages(of: paths[0]) : [try SampleImage.read(stacking: paths)]
+    return images.enumerated().map { (self.name(ofPage: $0, among: images.count), $1) }
+  }
+
+  /// What a page, counted from 0, is called: `slide-page0001` of two or more.
+  package func name(ofPage page: Int, among count: Int) -> String {
+    count > 1 ? name + String(format: "-page%04d", page + 1) : name
   }
 
   /// - Throws: `FileError` where it is known that one of its files cannot be opened.
@@ -83,7 +93,10 @@ package enum ImageCases {
   }
 
   /// The image files of a folder in the byte order of their base names.
-  static func files(in folder: String) throws -> [File] {
+  ///
+  /// - Parameter passesOverPictures: whether what a prediction writes beside the mask of `a` is left
+  ///   out: `a-overlay.png`, `a-uncertainty.tif`, `a-probability-cell.tif`.
+  static func files(in folder: String, passesOverPictures: Bool = false) throws -> [File] {
     var files: [File] = []
     for entry in try Folder.entries(of: folder) {
       let name = entry.name
@@ -96,6 +109,16 @@ package enum ImageCases {
       }
       let obstacle = entry.obstacle.map { FileError(path: path, reason: $0) }
       files.append(File(path: path, name: baseName(of: path), obstacle: obstacle))
+    }
+    if passesOverPictures {
+      let names = Set(files.map(\.name))
+      files.removeAll { file in
+        ["-overlay", "-uncertainty", "-probability-"].contains { ending in
+          guard let place = file.name.range(of: ending, options: .backwards) else { return false }
+          return (ending.hasSuffix("-") || place.upperBound == file.name.endIndex)
+            && names.contains(String(file.name[..<place.lowerBound]))
+        }
+      }
     }
     guard !files.isEmpty else {
       throw FileError(path: folder, reason: "no PNG, JPEG or TIFF image in this folder")

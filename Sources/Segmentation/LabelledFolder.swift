@@ -21,11 +21,16 @@ package struct LabelledFolder: Sendable {
   /// are nnU-Net's: `CASE_0000.png`, `CASE_0001.png` and so on are the channels of one image, and
   /// its label is `CASE.png`.
   ///
-  /// - Parameter allowsUnlabelled: takes a folder in which only some images have a label.
+  /// - Parameters:
+  ///   - allowsUnlabelled: takes a folder in which only some images have a label.
+  ///   - ofPredictions: whether the images are masks, beside which a prediction may have written
+  ///     others: see `ImageCases.files`.
   /// - Throws: `FileError` for an absent or empty folder, two files of one base name, images without
   ///   a label, labels without an image, and a missing channel.
-  package init(images: String, labels: String, allowsUnlabelled: Bool = false) throws {
-    let imageFiles = try ImageCases.files(in: images)
+  package init(
+    images: String, labels: String, allowsUnlabelled: Bool = false, ofPredictions: Bool = false
+  ) throws {
+    let imageFiles = try ImageCases.files(in: images, passesOverPictures: ofPredictions)
     let labelFiles = try ImageCases.files(in: labels)
     let labelPaths = Dictionary(uniqueKeysWithValues: labelFiles.map { ($0.name, $0.path) })
     let cases =
@@ -63,37 +68,49 @@ package struct LabelledFolder: Sendable {
 /// An image with the class of each pixel, where they are known.
 package struct LabelledImage: Sendable {
   package let name: String
+  /// Its file, or the first of them; the name where it is from no file.
+  package let path: String
   package var image: SampleImage
   /// `width * height` class indices, `SegmentationLoss.ignored` where unlabelled; nil where there
   /// is no label at all.
   package let labels: [UInt8]?
 
-  package init(name: String, image: SampleImage, labels: [UInt8]?) {
+  package init(name: String, path: String? = nil, image: SampleImage, labels: [UInt8]?) {
     if let labels {
       precondition(labels.count == image.width * image.height, "one label for each pixel")
     }
     self.name = name
+    self.path = path ?? name
     self.image = image
     self.labels = labels
   }
 }
 
 extension LabelledFolder.Pair {
-  /// Both files, the label as `classes` understands it.
+  /// Both files, the labels as `classes` understands them: one image, or one for each page.
   ///
-  /// - Throws: `FileError` for an image that cannot be read, one of another size than its label, and
-  ///   a label value that no class has.
-  package func read(classes: ClassMap) throws -> LabelledImage {
-    let image = try image.read()
-    let label = try SampleImage.read(labelPath)
-    guard (image.width, image.height) == (label.width, label.height) else {
+  /// - Throws: `FileError` for an image that cannot be read, one of another size or of other pages
+  ///   than its label, and a label value that no class has.
+  package func read(classes: ClassMap) throws -> [LabelledImage] {
+    let pages = try image.read()
+    let labels = try SampleImage.pages(of: labelPath)
+    guard pages.count == labels.count else {
       throw FileError(
         path: labelPath,
-        reason: "\(label.width)x\(label.height) pixels, but \(self.image.paths[0]) has "
-          + "\(image.width)x\(image.height)")
+        reason: "pages: \(labels.count), but \(image.paths[0]) has \(pages.count)")
     }
-    let labels = try classes.indices(of: label, path: labelPath)
-    return LabelledImage(name: self.image.name, image: image, labels: labels)
+    return try zip(pages, labels).map { page, label in
+      let size = (page.image.width, page.image.height)
+      guard size == (label.width, label.height) else {
+        throw FileError(
+          path: labelPath,
+          reason: "\(label.width)x\(label.height) pixels, but \(image.paths[0]) has "
+            + "\(size.0)x\(size.1)")
+      }
+      return LabelledImage(
+        name: page.name, path: image.paths[0], image: page.image,
+        labels: try classes.indices(of: label, path: labelPath))
+    }
   }
 }
 
@@ -115,7 +132,7 @@ extension LabelledFolder {
     var failures: [FileError] = []
     for (index, pair) in pairs.enumerated() {
       do {
-        images.append(try pair.read(classes: classes))
+        images += try pair.read(classes: classes)
       } catch let error as FileError {
         failures.append(error)
       }
@@ -135,14 +152,14 @@ extension LabelledFolder {
     var failure: FileError?
     var count = 0
     for pair in pairs {
-      let label: SampleImage
+      let labels: [SampleImage]
       do {
-        label = try SampleImage.read(pair.labelPath)
+        labels = try SampleImage.pages(of: pair.labelPath)
       } catch let error as FileError {
         failure = failure ?? error
         continue
       }
-      try survey.add(label, path: pair.labelPath)
+      for label in labels { try survey.add(label, path: pair.labelPath) }
       count += 1
     }
     if count == 0, let failure { throw failure }
@@ -167,11 +184,11 @@ extension LabelledFolder {
 extension LabelledFolder.Content {
   /// The percentiles of the images that could be read.
   ///
-  /// - Throws: `FileError` for images of different kinds.
+  /// - Throws: `FileError` for images of different kinds, and where no sample is finite.
   package func normalisation() throws -> PercentileNormalisation {
     precondition(!images.isEmpty, "percentiles are of images")
     var counter = PercentileCounter(like: images[0].image)
-    for image in images { try counter.add(image.image, path: image.name) }
-    return counter.normalisation()
+    for image in images { try counter.add(image.image, path: image.path) }
+    return try counter.normalisation(of: images[0].path)
   }
 }

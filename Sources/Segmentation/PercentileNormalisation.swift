@@ -175,6 +175,16 @@ package struct PercentileCounter: Sendable {
     return PercentileNormalisation(sampleType: sampleType, low: low, high: high)
   }
 
+  /// As `normalisation()`.
+  ///
+  /// - Throws: `FileError` for `path` where a channel has no finite sample in any image.
+  package func normalisation(of path: String) throws -> PercentileNormalisation {
+    for c in 0..<channels where sampleType == .float32 && reservoirs[c].values.isEmpty {
+      throw FileError(path: path, reason: "no sample of channel \(c + 1) is a finite number")
+    }
+    return normalisation()
+  }
+
   private static func value(at place: UInt64, of counts: [UInt64]) -> Int {
     var passed: UInt64 = 0
     for (value, count) in counts.enumerated() {

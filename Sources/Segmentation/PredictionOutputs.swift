@@ -18,23 +18,43 @@ package final class PredictionOutputs {
   private var maps: [[Float]] = []
   private var entropy: [Float] = []
   private let wantsUncertainty: Bool
+  /// The classes' names as parts of files' names, no two the same.
+  private let fileNames: [String]
+  /// Whether pictures were asked for and the image is too large for them.
+  package let leavesOutPictures: Bool
 
   /// Larger images get no pictures: a person would not see them as one.
   private static let largestPicture = 1 << 24
 
   /// - Parameters:
   ///   - base: the path without its ending: `base.png`, `base-overlay.png` and so on are written.
+  ///   - claim: is given the path of each file before any is begun; throws where it may not be written.
   package init(
     base: String, source: ImageRows, model: SegmenterModel, wantsProbabilities: Bool,
-    wantsUncertainty: Bool, wantsOverlay: Bool
+    wantsUncertainty: Bool, wantsOverlay: Bool, claim: (String) throws -> Void = { _ in }
   ) throws {
     self.base = base
     (width, height) = (source.width, source.height)
     classes = model.description.classes
     normalisation = model.description.normalisation
     let (width, height, classes) = (width, height, classes)
+    let hasPictures = height <= Self.largestPicture / width
+    leavesOutPictures =
+      !hasPictures && (wantsOverlay || wantsProbabilities || wantsUncertainty)
+    let fileNames = Self.fileNames(classes.names)
+    self.fileNames = fileNames
+    let maskPath = base + (source.format == .tiff ? ".tif" : ".png")
+    let maps =
+      (wantsProbabilities ? fileNames.map { "\(base)-probability-\($0)" } : [])
+      + (wantsUncertainty ? ["\(base)-uncertainty"] : [])
+    try claim(maskPath)
+    for path in maps { try claim(path + ".tif") }
+    if hasPictures {
+      for path in maps { try claim(path + ".png") }
+      if wantsOverlay { try claim(base + "-overlay.png") }
+    }
     mask = try RowWriter(
-      path: base + (source.format == .tiff ? ".tif" : ".png"), width: width, height: height,
+      path: maskPath, width: width, height: height,
       channels: 1, sampleType: classes.fitsBytes ? .uint8 : .uint16)
     func writer(_ name: String) throws -> RowWriter {
       try RowWriter(
@@ -43,23 +63,29 @@ package final class PredictionOutputs {
     }
     probabilities =
       wantsProbabilities
-      ? try classes.names.map { try writer("probability-\(Self.fileName($0))") }
+      ? try fileNames.map { try writer("probability-\($0)") }
       : []
     uncertainty = wantsUncertainty ? try writer("uncertainty") : nil
     self.wantsUncertainty = wantsUncertainty
-    let hasPictures = height <= Self.largestPicture / width
     self.wantsOverlay = wantsOverlay && hasPictures
     if hasPictures, wantsOverlay || wantsProbabilities || wantsUncertainty {
       image = SampleImage(
         width: width, height: height, channels: source.channels, sampleType: source.sampleType,
         samples: [Float](repeating: 0, count: width * height * source.channels))
-      maps = wantsProbabilities ? classes.names.map { _ in [] } : []
+      self.maps = wantsProbabilities ? classes.names.map { _ in [] } : []
     }
   }
 
-  /// A class's name as part of a file's name.
-  private static func fileName(_ name: String) -> String {
-    String(name.map { $0.isLetter || $0.isNumber || $0 == "-" || $0 == "_" ? $0 : "_" })
+  /// The classes' names as parts of files' names. Of those that would be the same, as `a/b` and
+  /// `a b`, the later ones end in the place of their class: `a_b`, `a_b_2`.
+  private static func fileNames(_ names: [String]) -> [String] {
+    var taken: Set<String> = []
+    return names.enumerated().map { place, name in
+      var result = String(
+        name.map { $0.isLetter || $0.isNumber || $0 == "-" || $0 == "_" ? $0 : "_" })
+      while !taken.insert(result).inserted { result += "_\(place + 1)" }
+      return result
+    }
   }
 
   /// Takes in rows of the image, as read.
@@ -118,11 +144,11 @@ package final class PredictionOutputs {
           image, labels: labels, names: classes.names, normalisation: normalisation),
         to: base + "-overlay.png")
     }
-    for (name, map) in zip(classes.names, maps) {
+    for ((name, fileName), map) in zip(zip(classes.names, fileNames), maps) {
       try ImageFile.writePNG(
         SegmentationPicture.map(
           map, width: width, height: height, title: "probability of \(name)"),
-        to: "\(base)-probability-\(Self.fileName(name)).png")
+        to: "\(base)-probability-\(fileName).png")
     }
     if wantsUncertainty {
       try ImageFile.writePNG(

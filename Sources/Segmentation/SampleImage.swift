@@ -49,16 +49,31 @@ package struct SampleImage: Equatable, Sendable {
 }
 
 extension SampleImage {
-  /// Reads one file: the only place where this module opens images.
+  /// Reads one file whole, all of its pages: the only place where this module does.
   ///
+  /// - Returns: one image, or more for a TIFF of several pages, which need not be of one size.
   /// - Throws: `FileError` with the path where the file is absent, damaged or of no format that is
   ///   read.
-  package static func read(_ path: String) throws -> SampleImage {
+  package static func pages(of path: String) throws -> [SampleImage] {
     let reader = try ImageReader(path: path)
-    let image = try reader.image(as: Float.self)
-    return SampleImage(
-      width: image.width, height: image.height, channels: image.channels,
-      sampleType: reader.sampleType, samples: image.samples)
+    return try (0..<reader.pageCount).map { page in
+      try reader.turn(to: page)
+      let image = try reader.image(as: Float.self)
+      return SampleImage(
+        width: image.width, height: image.height, channels: image.channels,
+        sampleType: reader.sampleType, samples: image.samples)
+    }
+  }
+
+  /// Reads a file of one image.
+  ///
+  /// - Throws: `FileError` as `pages(of:)` does, and where there are several pages.
+  package static func read(_ path: String) throws -> SampleImage {
+    let pages = try pages(of: path)
+    guard pages.count == 1 else {
+      throw FileError(path: path, reason: "has \(pages.count) pages where one is expected")
+    }
+    return pages[0]
   }
 
   /// Reads files of one size as the channels of one image, in their order.

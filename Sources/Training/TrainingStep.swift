@@ -279,7 +279,9 @@ package final class TrainingStep<B: Backend> {
     let count = Double(values.count)
     let mean = values.reduce(0.0) { $0 + Double($1) } / count
     let variance = values.reduce(0.0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / count
-    control.setBandwidth(max(Float(Self.bandwidthShare * variance.squareRoot()), 1e-6))
+    let bandwidth = Float(Self.bandwidthShare * variance.squareRoot())
+    // Of a network that overflows, whose loss says so at the epoch's end, any will do.
+    control.setBandwidth(bandwidth.isFinite ? max(bandwidth, 1e-6) : 1e-6)
   }
 
   private static var bandwidthShare: Double { 0.5 }

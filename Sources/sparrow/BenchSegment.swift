@@ -40,12 +40,14 @@ struct BenchSegment: ParsableCommand {
   }
 
   private static let warmup = 5
+  /// Steps at the end that are told of together with the one before.
+  private static let unseen = 1
 
   private func training() throws -> ConvolutionalTraining {
     ConvolutionalTraining(
       network: try network.configuration(
         inputs: 1, outputs: CellGenerator.classes.count, hasSkips: true),
-      cropSize: crop, batchSize: batch, length: .steps(Self.warmup + steps))
+      cropSize: crop, batchSize: batch, length: .steps(Self.warmup + steps + Self.unseen))
   }
 
   private struct Output: Encodable {
@@ -108,8 +110,8 @@ struct BenchSegment: ParsableCommand {
     func run<B: Backend>(on backend: B) throws -> Figures {
       var ends: [Double] = []
       try train(on: backend) { ends.append($0.seconds) }
-      let steps = zip(ends.dropFirst(), ends).map { $0 - $1 }.suffix(
-        ends.count - BenchSegment.warmup)
+      let steps = zip(ends.dropFirst(), ends).map { $0 - $1 }.dropLast(BenchSegment.unseen)
+        .suffix(ends.count - BenchSegment.warmup - BenchSegment.unseen)
       let crops = AugmentedCrops(
         images, size: training.cropSize, augmentation: .standard, seed: training.seed)
       let positions = training.batchSize * training.cropSize * training.cropSize
@@ -147,7 +149,8 @@ struct BenchSegment: ParsableCommand {
     let rows = try backend.profile?.rows() ?? []
     let total = rows.reduce(0) { $0 + $1.seconds }
     return (
-      rows.map { OperationShare($0, steps: steps, total: total) }, total / Double(steps)
+      rows.map { OperationShare($0, steps: steps + Self.unseen, total: total) },
+      total / Double(steps + Self.unseen)
     )
   }
 }

@@ -3,6 +3,23 @@ import Foundation
 
 /// The command line as the system has it.
 enum CommandArguments {
+  /// Refuses `sparrow help` of a command that there is not, for which the parser shows the help of
+  /// what is above it.
+  ///
+  /// - Throws: `ValidationError`.
+  static func requireKnownCommand(_ arguments: [String] = CommandLine.arguments) throws {
+    var words = arguments.dropFirst()
+    guard words.popFirst() == "help" else { return }
+    var command: any ParsableCommand.Type = Sparrow.self
+    for word in words where !word.hasPrefix("-") {
+      let commands = command.configuration.subcommands
+      guard let next = commands.first(where: { $0._commandName == word }) else {
+        throw ValidationError("there is no command '\(word)'")
+      }
+      command = next
+    }
+  }
+
   /// Refuses arguments that are not UTF-8: as texts they have other bytes, and a path among them would
   /// be that of another file.
   ///

@@ -16,12 +16,33 @@ enum Console {
     if isTerminal { _ = write("\r\u{1B}[K", to: STDERR_FILENO) }
   }
 
+  /// Whether the process is to end where nobody reads its results any more. Nobody reading what is
+  /// said beside them is no reason to: training goes on.
+  nonisolated(unsafe) private static var endsWithPipe = false
+
+  /// Makes sure of the standard streams: where one is closed, the next file that is opened would be
+  /// taken for it. To be called before anything else.
+  static func begin() {
+    for descriptor in STDIN_FILENO...STDERR_FILENO
+    where fcntl(descriptor, F_GETFD) < 0 && errno == EBADF {
+      // Nothing can be written to it, as nothing could before.
+      _ = open("/dev/null", O_RDONLY)
+    }
+    let before = signal(SIGPIPE, SIG_IGN)
+    endsWithPipe = unsafeBitCast(before, to: Int.self) == 0
+  }
+
   /// A result, on standard output.
   ///
   /// - Throws: `FileError` where it cannot be written, as on a full disk: a script that redirects
   ///   results must not take their absence for success.
   static func result(_ text: String) throws {
     let code = write(text + "\n", to: STDOUT_FILENO)
+    // As `head` expects of those that it no longer listens to.
+    if code == EPIPE, endsWithPipe {
+      signal(SIGPIPE, SIG_DFL)
+      raise(SIGPIPE)
+    }
     if code != 0 { throw FileError(path: "standard output", "cannot write", code: code) }
   }
 
@@ -105,7 +126,7 @@ extension String {
 
 /// `digits` significant digits, in plain or scientific notation, whichever is shorter.
 func significant(_ value: Double, _ digits: Int = 4) -> String {
-  String(format: "%.\(digits)g", value)
+  value.isNaN ? "nan" : String(format: "%.\(digits)g", value)
 }
 
 /// For example 0:07, 3:25 or 1:02:03; `?` for what is no time, or years.
@@ -164,4 +185,14 @@ final class TrainingDisplay {
     samplesPerSecond >= 1e4
       ? "\(Int(samplesPerSecond / 1000))k samples/s" : "\(Int(samplesPerSecond)) samples/s"
   }
+}
+
+/// The text as a shell takes it for one word; as it is where that needs nothing.
+func shellQuoted(_ text: String) -> String {
+  let plain = text.unicodeScalars.allSatisfy {
+    $0.properties.isAlphabetic || ("0"..."9").contains($0)
+      || "/._-:=,+@%".unicodeScalars.contains($0)
+  }
+  if plain && !text.isEmpty { return text }
+  return "\"" + text.replacing(/["\\$`]/) { "\\\($0.output)" } + "\""
 }

@@ -218,11 +218,12 @@ struct Reconstruct: ParsableCommand {
           to: output)
         return
       }
-      try Folder.make(output)
-      try evaluator.forEachBatch(of: images, normalisation: normalisation) { rows, batch in
-        let outputs = try reconstructed(batch, like: images, normalisation, evaluator)
-        for (row, image) in zip(rows, outputs) {
-          try ImageFile.writePNG(image, to: output + "/" + String(format: "%06d.png", row))
+      try Folder.make(output) {
+        try evaluator.forEachBatch(of: images, normalisation: normalisation) { rows, batch in
+          let outputs = try reconstructed(batch, like: images, normalisation, evaluator)
+          for (row, image) in zip(rows, outputs) {
+            try ImageFile.writePNG(image, to: output + "/" + String(format: "%06d.png", row))
+          }
         }
       }
     }
@@ -231,8 +232,14 @@ struct Reconstruct: ParsableCommand {
 
 /// - Throws: where the file exists and may not be replaced, or has no place to be written.
 func refuse(output path: String, force: Bool) throws {
-  guard force || !FileManager.default.fileExists(atPath: path) else {
-    throw FileError(path: path, reason: "exists already; --force replaces it")
+  var isFolder: ObjCBool = false
+  let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+  guard force || !exists else {
+    throw FileError(
+      path: path,
+      reason: "exists already; --force \(isFolder.boolValue ? "writes into" : "replaces") it")
   }
-  try Folder.requireWritable(above: path)
+  // A folder that is there need not lie in one that can be written.
+  try isFolder.boolValue
+    ? Folder.requireWritable(in: path) : Folder.requireWritable(above: path)
 }

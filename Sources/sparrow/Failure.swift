@@ -74,11 +74,11 @@ enum Failure {
   private static func text(of error: any Error) -> String {
     switch error {
     case let error as OpenCLError where error.isShortageOfMemory:
-      "out of device memory (try a smaller --batch): \(error)"
+      "out of device memory (a smaller batch, crop or size takes less): \(error)"
     case let error as OpenCLError:
       "\(error)".appendingToFirstLine("; --device reference works without OpenCL")
     case BackendError.outOfMemory:
-      "out of memory (try a smaller --batch): \(error)"
+      "out of memory (a smaller batch, crop or size takes less): \(error)"
     default:
       Sparrow.message(for: error)
     }

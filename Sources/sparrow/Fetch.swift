@@ -53,7 +53,8 @@ struct Fetch: ParsableCommand {
         try Console.result("\(file): downloaded from \(mirror), verified")
       }
     }
-    try Console.result("Train with: sparrow train --data mnist:\(folder) --output runs/mnist")
+    try Console.result(
+      "Train with: sparrow train --data \(shellQuoted("mnist:\(folder)")) --output runs/mnist")
   }
 }
 

@@ -71,7 +71,13 @@ struct SegmentCluster: ParsableCommand {
     let folder = try labels.map { try LabelledFolder(images: images, labels: $0) }
     let map = try folder.map { try namedClasses() ?? $0.inferClasses() }
     let (loaded, failures) = try readImages(images)
-    for image in loaded { try model.description.normalisation.check(image.image, path: image.name) }
+    for image in loaded { try model.description.normalisation.check(image.image, path: image.path) }
+    let names = OutputNames(sources: loaded.map(\.path))
+    for image in loaded {
+      for ending in [".png", "-overlay.png"] {
+        try names.claim("\(output)/\(image.name)\(ending)", for: image.path)
+      }
+    }
     let result = try device.run(
       Job(model: model, images: loaded, k: k, seed: seed))
     try Folder.make(output)
@@ -112,9 +118,9 @@ struct SegmentCluster: ParsableCommand {
   ) throws -> SegmentationReport {
     var truths: [(image: Int, labels: [UInt8])] = []
     var overlaps = [UInt64](repeating: 0, count: k * classes.count)
-    for pair in folder.pairs {
-      guard let index = images.firstIndex(where: { $0.name == pair.image.name }) else { continue }
-      let truth = try pair.read(classes: classes).labels ?? []
+    for labelled in try folder.pairs.flatMap({ try $0.read(classes: classes) }) {
+      guard let index = images.firstIndex(where: { $0.name == labelled.name }) else { continue }
+      let truth = labelled.labels ?? []
       for (cluster, label) in zip(clusters[index], truth) where label != SegmentationLoss.ignored {
         overlaps[Int(cluster) * classes.count + Int(label)] += 1
       }

@@ -57,7 +57,7 @@ struct SegmentCompare: ParsableCommand {
       throw Problem("--folds \(folds), but there are \(images.count) labelled images")
     }
     let normalisation = try front?.description.normalisation ?? content.normalisation()
-    for image in images { try normalisation.check(image.image, path: image.name) }
+    for image in images { try normalisation.check(image.image, path: image.path) }
     let shape = try network.configuration(
       inputs: normalisation.channels, outputs: classes.count, hasSkips: true, pretrained: front)
     let job = Job(

@@ -31,19 +31,23 @@ struct TileOptions: ParsableArguments {
   @Option(
     name: .customLong("max-memory"), parsing: .unconditional,
     help: ArgumentHelp(
-      "What tiles and rows may take together; tiles are made to fit.", valueName: "MB"))
-  var megabytes = PredictionSettings.standardMemoryLimit >> 20
+      "What tiles and rows may take together; tiles are made to fit (default: \(Self.standard)).",
+      valueName: "MB"))
+  var megabytes: Int?
 
   func validate() throws {
     if let size { try requirePositive(size, "--tile") }
-    try requirePositive(megabytes, "--max-memory")
+    if let megabytes { try requirePositive(megabytes, "--max-memory") }
   }
+
+  var isGiven: Bool { size != nil || megabytes != nil }
+  private static let standard = PredictionSettings.standardMemoryLimit >> 20
 
   func settings(
     _ views: PredictionViews, _ adaptation: AdaptationOptions, _ outlines: OutlineOptions
   ) -> PredictionSettings {
     PredictionSettings(
-      tileSize: size, memoryLimit: min(megabytes, 1 << 30) << 20, views: views,
+      tileSize: size, memoryLimit: min(megabytes ?? Self.standard, 1 << 30) << 20, views: views,
       adaptation: adaptation.chosen, outlineWeight: outlines.weight)
   }
 }
@@ -124,18 +128,49 @@ struct SegmentEvaluate: ParsableCommand {
     guard (images == nil) == (model == nil) else {
       throw ValidationError("--model and --images belong together")
     }
-    if predictions != nil, views.isGiven { throw ValidationError("--views is of --model") }
-    if predictions != nil, adaptation.isGiven { throw ValidationError("--adapt is of --model") }
-    if predictions != nil, outlines.isGiven { throw ValidationError("--outlines is of --model") }
+    if predictions != nil {
+      let given = [
+        ("--views", views.isGiven), ("--adapt", adaptation.isGiven),
+        ("--outlines", outlines.isGiven), ("--tile", tiles.size != nil),
+        ("--max-memory", tiles.megabytes != nil), ("--device", device.name != nil),
+      ].first { $0.1 }
+      if let given { throw ValidationError("\(given.0) is of --model") }
+    }
+    if let ignore, !(0...ClassMap.maximumValue).contains(ignore) {
+      throw ValidationError("--ignore must be from 0 to \(ClassMap.maximumValue), not \(ignore)")
+    }
     _ = try namedClasses()
   }
+
+  private var ignored: [Int] { ignore.map { [$0] } ?? [] }
 
   private func namedClasses() throws -> ClassMap? {
     guard let classes else { return nil }
     do {
-      return try ClassMap(parsing: classes, ignoring: ignore.map { [$0] } ?? [])
+      return try ClassMap(parsing: classes, ignoring: ignored)
     } catch {
       throw ValidationError("--classes \(classes): \(error)")
+    }
+  }
+
+  /// Which values of the labels are which of the model's classes: those that it was trained with, or
+  /// others that are named now, in the model's order.
+  private func classes(of model: SegmenterModel) throws -> ClassMap {
+    let own = model.description.classes
+    do {
+      guard let named = try namedClasses() else {
+        let more = ignored.filter { !own.ignoredValues.contains($0) }
+        return try ClassMap(classes: own.classes, ignoring: own.ignoredValues + more)
+      }
+      let ordered = own.names.compactMap { name in named.classes.first { $0.name == name } }
+      guard ordered.count == own.count, named.count == own.count else {
+        throw Problem(
+          "--classes names \(named.names.joined(separator: ", ")); the model's classes are "
+            + own.names.joined(separator: ", "))
+      }
+      return try ClassMap(classes: ordered, ignoring: named.ignoredValues)
+    } catch let error as ClassMapError {
+      throw ValidationError("--ignore \(ignore ?? 0): \(error)")
     }
   }
 
@@ -143,14 +178,10 @@ struct SegmentEvaluate: ParsableCommand {
     if let csv { try requirePlace(forFile: csv) }
     let model = try model.map { try SegmenterModel(path: modelPath($0)) }
     if let model { try outlines.check(model) }
-    let folder = try LabelledFolder(images: images ?? predictions ?? "", labels: labels)
+    let folder = try LabelledFolder(
+      images: images ?? predictions ?? "", labels: labels, ofPredictions: predictions != nil)
     let map =
-      try namedClasses() ?? model?.description.classes
-      ?? folder.inferClasses(ignoring: ignore.map { [$0] } ?? [])
-    if let model, map.count != model.description.classes.count {
-      throw Problem(
-        "--classes names \(map.count) classes, the model knows \(model.description.classes.count)")
-    }
+      try model.map(classes(of:)) ?? namedClasses() ?? folder.inferClasses(ignoring: ignored)
     let result: Result
     if let model {
       result = try device.run(
@@ -209,11 +240,14 @@ struct SegmentEvaluate: ParsableCommand {
     let progress = FileProgress("scoring")
     for (index, pair) in folder.pairs.enumerated() {
       do {
-        let truth = try pair.read(classes: classes)
-        let mask = try classes.indices(of: truth.image, path: pair.image.paths[0])
-        result.report.add(
-          truth.name, prediction: mask, truth: truth.labels ?? [], width: truth.image.width,
-          height: truth.image.height)
+        for page in try pair.read(classes: classes) {
+          let truth = page.labels ?? []
+          let mask = try classes.indices(of: page.image, path: page.path)
+          try requireClasses(mask, truth, of: page, classes)
+          result.report.add(
+            page.name, prediction: mask, truth: truth, width: page.image.width,
+            height: page.image.height)
+        }
       } catch let error as FileError {
         result.failures.append(error)
       }
@@ -221,6 +255,21 @@ struct SegmentEvaluate: ParsableCommand {
     }
     progress.finish()
     return try result.checked()
+  }
+
+  /// - Throws: `FileError` where a mask has an ignored value and the label a class: what is said of
+  ///   such a pixel is neither right nor the mistake of one class for another.
+  private func requireClasses(
+    _ mask: [UInt8], _ truth: [UInt8], of page: LabelledImage, _ classes: ClassMap
+  ) throws {
+    for (place, (given, real)) in zip(mask, truth).enumerated()
+    where given == SegmentationLoss.ignored && real != SegmentationLoss.ignored {
+      let (x, y) = (place % page.image.width, place / page.image.width)
+      throw FileError(
+        path: page.path,
+        reason: "has an ignored value at x \(x), y \(y), where the label says "
+          + classes.names[Int(real)])
+    }
   }
 
   private struct Job: BackendTask {
@@ -238,14 +287,15 @@ struct SegmentEvaluate: ParsableCommand {
       let progress = FileProgress("segmenting")
       for (index, pair) in folder.pairs.enumerated() {
         do {
-          let truth = try pair.read(classes: classes)
-          try model.description.normalisation.check(truth.image, path: pair.image.paths[0])
-          let start = ContinuousClock.now
-          let prediction = try predictor.predict(truth.image)
-          result.seconds.append(start.secondsSince())
-          result.report.add(
-            truth.name, prediction: prediction.labels, truth: truth.labels ?? [],
-            width: truth.image.width, height: truth.image.height)
+          for page in try pair.read(classes: classes) {
+            try model.description.normalisation.check(page.image, path: page.path)
+            let start = ContinuousClock.now
+            let prediction = try predictor.predict(page.image)
+            result.seconds.append(start.secondsSince())
+            result.report.add(
+              page.name, prediction: prediction.labels, truth: page.labels ?? [],
+              width: page.image.width, height: page.image.height)
+          }
         } catch let error as FileError {
           result.failures.append(error)
         }

@@ -11,8 +11,8 @@ struct SegmentPredict: ParsableCommand {
     commandName: "predict",
     abstract: "Segment images of any size with a trained model.",
     discussion: """
-      Writes a mask for each image, with the values that the labels had: TIFF for TIFF, else PNG. \
-      Images are read and written by rows and cut into tiles that give, to the bit, what the whole \
+      Writes a mask for each image and page, with the values that the labels had: TIFF for TIFF, \
+      else PNG; masks of before are replaced, images never. Images are read and written by rows and cut into tiles that give, to the bit, what the whole \
       image would; memory does not grow with the image's height. --probabilities and \
       --uncertainty also write 32-bit TIFFs, and pictures of them where the image is not too large \
       to look at.
@@ -34,7 +34,11 @@ struct SegmentPredict: ParsableCommand {
       images, from 0 to 1; implies --views 8.
       """)
   var uncertainty = false
-  @Flag(help: "Write the image with the classes' outlines and colours over it.")
+  @Flag(
+    help: """
+      Write the image with the classes' outlines and colours over it, where it is not too large to \
+      look at.
+      """)
   var overlay = false
   @OptionGroup var views: ViewOptions
   @OptionGroup var adaptation: AdaptationOptions
@@ -56,13 +60,12 @@ struct SegmentPredict: ParsableCommand {
     try outlines.check(model)
     let cases = try ImageCases.list(images)
     try Folder.requireWritable(in: output)
-    let failures = try device.run(
+    let (written, failures) = try device.run(
       Job(
         model: model, cases: cases, output: output,
         settings: tiles.settings(uncertainty ? .eight : views.chosen, adaptation, outlines),
         wantsProbabilities: probabilities, wantsUncertainty: uncertainty, wantsOverlay: overlay))
-    let done = cases.count - failures.count
-    if done > 0 { try Console.result("Written: \(counted(done, "mask")) to \(output)") }
+    if written > 0 { try Console.result("Written: \(counted(written, "mask")) to \(output)") }
     try report(failures)
   }
 
@@ -76,34 +79,44 @@ struct SegmentPredict: ParsableCommand {
     var operations: Set<String>? { model.operations(settings) }
     var trainingOperations: Set<String>? { model.network.operations(for: .training) }
 
-    func run<B: Backend>(on backend: B) throws -> [FileError] {
+    func run<B: Backend>(on backend: B) throws -> (written: Int, failures: [FileError]) {
       let predictor = try SegmentationPredictor(model, settings: settings, on: backend)
-      var failures: [FileError] = []
-      try Folder.make(output)
-      for (index, entry) in cases.enumerated() {
-        do {
-          try predict(entry, predictor, progress: RowProgress(entry.name, index, cases.count))
-        } catch let error as FileError {
-          failures.append(error)
+      let names = OutputNames(sources: cases.flatMap(\.paths))
+      var (written, failures) = (0, [FileError]())
+      try Folder.make(output) {
+        for (index, entry) in cases.enumerated() {
+          let progress = RowProgress(entry.name, index, cases.count)
+          do {
+            try predict(entry, predictor, names, &written, progress)
+          } catch let error as FileError {
+            failures.append(error)
+          } catch let error as SegmentationError {
+            failures.append(FileError(path: entry.paths[0], reason: "\(error)"))
+          }
         }
       }
       Console.clearLine()
-      return failures
+      return (written, failures)
     }
 
     private func predict<B: Backend>(
-      _ entry: ImageCase, _ predictor: SegmentationPredictor<B>, progress: RowProgress
+      _ entry: ImageCase, _ predictor: SegmentationPredictor<B>, _ names: OutputNames,
+      _ written: inout Int, _ progress: RowProgress
     ) throws {
       let source = try ImageRows(entry)
       for page in 0..<source.pageCount {
         try source.turn(to: page)
         try model.description.normalisation.check(
           channels: source.channels, sampleType: source.sampleType, path: entry.paths[0])
-        let suffix = source.pageCount > 1 ? String(format: "-page%04d", page + 1) : ""
+        let name = entry.name(ofPage: page, among: source.pageCount)
         let outputs = try PredictionOutputs(
-          base: "\(output)/\(entry.name)\(suffix)", source: source, model: model,
+          base: "\(output)/\(name)", source: source, model: model,
           wantsProbabilities: wantsProbabilities, wantsUncertainty: wantsUncertainty,
-          wantsOverlay: wantsOverlay)
+          wantsOverlay: wantsOverlay
+        ) { try names.claim($0, for: entry.paths[0]) }
+        if outputs.leavesOutPictures {
+          Console.noteLine("Note: \(entry.paths[0]) is too large to look at: no pictures of it")
+        }
         try predictor.predict(width: source.width, height: source.height) { rows in
           let samples = try source.rows(rows)
           try outputs.keep(samples, rows: rows)
@@ -113,6 +126,7 @@ struct SegmentPredict: ParsableCommand {
           progress.show(band.rows.upperBound, of: source.height)
         }
         try outputs.commit()
+        written += 1
       }
     }
   }

@@ -71,8 +71,8 @@ struct SegmentPretrain: ParsableCommand {
     try folder.refuseExisting()
     let (unlabelled, failures) = try readImages(images)
     var counter = PercentileCounter(like: unlabelled[0].image)
-    for image in unlabelled { try counter.add(image.image, path: image.name) }
-    let normalisation = counter.normalisation()
+    for image in unlabelled { try counter.add(image.image, path: image.path) }
+    let normalisation = try counter.normalisation(of: images)
     let normalised = unlabelled.map {
       LabelledImage(name: $0.name, image: normalisation($0.image), labels: nil)
     }
@@ -124,7 +124,7 @@ struct SegmentPretrain: ParsableCommand {
     let settings = saved.description.settings
     let (unlabelled, failures) = try readImages(images ?? settings.images)
     let normalised = try unlabelled.map { image in
-      try settings.model.normalisation.check(image.image, path: image.name)
+      try settings.model.normalisation.check(image.image, path: image.path)
       return LabelledImage(
         name: image.name, image: settings.model.normalisation(image.image), labels: nil)
     }
@@ -173,7 +173,7 @@ struct SegmentPretrain: ParsableCommand {
       try ImageFile.writePNG(report.picture, to: folder.picturePath)
       keeping.finish()
       try Console.result(
-        "Restored: FVU \(significant(report.fvu)), "
+        "Restored: FVU \(report.fvu.isFinite ? significant(report.fvu) : "undefined"), "
           + "L0 \(String(format: "%.1f", report.l0)) of \(configuration.network.latents), "
           + counted(report.dead, "dead latent"))
       try Console.result("Written: \(folder.model), metrics.csv, \(folder.picture)")
@@ -196,9 +196,11 @@ func readImages(
   let progress = FileProgress("reading \(what)")
   for (index, entry) in cases.enumerated() {
     do {
-      let image = try entry.read()
-      try check(image, entry.paths[0])
-      images.append(LabelledImage(name: entry.name, image: image, labels: nil))
+      let pages = try entry.read()
+      for page in pages { try check(page.image, entry.paths[0]) }
+      images += pages.map {
+        LabelledImage(name: $0.name, path: entry.paths[0], image: $0.image, labels: nil)
+      }
     } catch let error as FileError {
       failures.append(error)
     }

@@ -73,7 +73,7 @@ struct SegmentTrain: ParsableCommand {
     let (content, classes) = try data.load(seed: training.seed)
     let normalisation = try front?.description.normalisation ?? content.normalisation()
     let images = try content.images.map { image in
-      try normalisation.check(image.image, path: image.name)
+      try normalisation.check(image.image, path: image.path)
       return LabelledImage(
         name: image.name, image: normalisation(image.image), labels: image.labels)
     }
@@ -127,7 +127,7 @@ struct SegmentTrain: ParsableCommand {
       seed: model.training.seed
     ) { _ in model.classes }.content
     let images = try content.images.map { image in
-      try model.normalisation.check(image.image, path: image.name)
+      try model.normalisation.check(image.image, path: image.path)
       return LabelledImage(
         name: image.name, image: model.normalisation(image.image), labels: image.labels)
     }

@@ -65,8 +65,12 @@ enum SelfTesting {
 
   /// In seconds. Compiling takes most of a first self-test.
   static var limit: Double {
-    let text = ProcessInfo.processInfo.environment[limitVariable] ?? ""
-    return Double(text).flatMap { $0 > 0 && $0 <= 1e6 ? $0 : nil } ?? 300
+    ProcessInfo.processInfo.environment[limitVariable].flatMap { limit($0) } ?? 300
+  }
+
+  /// Nil where the text is no limit.
+  static func limit(_ text: String) -> Double? {
+    Double(text).flatMap { $0 > 0 && $0 <= 1e6 ? $0 : nil }
   }
 
   /// What is remembered of devices, and for how long to wait for another process.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Imaging
 import Logging
 import OpenCLRuntime
 
@@ -22,7 +23,7 @@ struct Sparrow: ParsableCommand {
         sparrow train --data mnist:mnist --output runs/mnist
 
       Results go to standard output, everything else to standard error. The exit status is 0, 64 \
-      for a command line that is wrong, 130 or 143 for a run that SIGINT or SIGTERM has stopped, \
+      for a command line that is wrong, 130, 143 or 129 for a run that SIGINT, SIGTERM or SIGHUP has stopped, \
       or 1 for whatever else goes wrong; an error is one line, and SPARROW_VERBOSE=1 adds what \
       more there is, such as a kernel's build log.
 
@@ -35,6 +36,7 @@ struct Sparrow: ParsableCommand {
     ])
 
   static func main() {
+    Console.begin()
     // Warnings go where errors go; standard output belongs to results.
     LoggingSystem.bootstrap { _ in ConsoleLog() }
     // A limit on the size of files is an error of the call that meets it, as a full disk is.
@@ -43,9 +45,12 @@ struct Sparrow: ParsableCommand {
     // processes that have ended, and how they did is never known.
     signal(SIGCHLD, SIG_DFL)
     StopSignals.unblock()
+    UnfinishedFiles.removeWhenInterrupted()
     FaultInjection.armFromEnvironment()
     do {
       try CommandArguments.requireUTF8()
+      try CommandArguments.requireKnownCommand()
+      try EnvironmentVariables.check()
       var command = try parseAsRoot()
       try command.run()
     } catch {

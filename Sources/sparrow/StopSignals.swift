@@ -1,6 +1,6 @@
 import Foundation
 
-/// SIGINT and SIGTERM as wishes to stop, to be met between two steps; a second one ends the process
+/// SIGINT, SIGTERM and SIGHUP as wishes to stop, to be met between two steps; a second one ends the process
 /// at once.
 enum StopSignals {
   // Written by the handler alone, read elsewhere.
@@ -24,7 +24,7 @@ enum StopSignals {
   /// A signal that is ignored, as a shell has SIGINT be for what it runs in the background, stays so.
   static func listen() {
     received = 0
-    for number in [SIGINT, SIGTERM] {
+    for number in [SIGINT, SIGTERM, SIGHUP] {
       var action = sigaction()
       guard sigaction(number, nil, &action) == 0, !isIgnoring(action) else { continue }
       before[number] = action
@@ -47,7 +47,13 @@ enum StopSignals {
     #endif
   }
 
-  static func name(_ signal: Int32) -> String { signal == SIGINT ? "SIGINT" : "SIGTERM" }
+  static func name(_ signal: Int32) -> String {
+    switch signal {
+    case SIGINT: "SIGINT"
+    case SIGHUP: "SIGHUP"
+    default: "SIGTERM"
+    }
+  }
 }
 
 private func handle(_ number: Int32) {

@@ -250,7 +250,15 @@ private struct SweepJob: KeptTraining {
       try keeper.save(sweep.states())
       try keeper.finish()
     }
-    var rows: [SweepRow] = []
+    let rows = try description.values.enumerated().map { index, value in
+      let report = try sweep.evaluate(index, on: dataset.test, normalisation: .unit)
+      guard report.mse.isFinite else {
+        throw Problem(
+          "\(code) \(significant(value)): training diverged, the errors of the test images are not "
+            + "finite; no model is written (try a smaller --learning-rate)")
+      }
+      return SweepRow(value: value, report)
+    }
     try session.check()
     for (index, configuration) in configurations.enumerated() {
       let model = ModelDescription(
@@ -259,8 +267,6 @@ private struct SweepJob: KeptTraining {
         epochsDone: epochs, data: dataset.name)
       try ModelFile(description: model, parameters: parameters[index])
         .write(to: folder.run(description, index).model)
-      let report = try sweep.evaluate(index, on: dataset.test, normalisation: .unit)
-      rows.append(SweepRow(value: description.values[index], report))
     }
     try session.check()
     let files = try folder.finish(rows, code: code, data: description.data)

@@ -184,7 +184,9 @@ func load(_ source: DataSource, seed: UInt64?) throws -> Dataset {
 
 /// For example "Test: MSE 0.00591, FVU 0.0881, L0 54.2 of 64, 3 dead latents, 10000 images".
 func summary(of report: EvaluationReport) -> String {
-  let fvu = report.fvu.isFinite ? significant(report.fvu) : "undefined (all images are alike)"
+  let fvu =
+    report.fvu.isFinite || !report.mse.isFinite
+    ? significant(report.fvu) : "undefined (all images are alike)"
   return "Test: MSE \(significant(report.mse)), FVU \(fvu), "
     + "L0 \(String(format: "%.1f", report.l0)) of \(report.latents), "
     + "\(counted(report.dead, "dead latent")), \(counted(report.images, "image"))"

@@ -36,7 +36,8 @@ struct TrainJob: KeptTraining {
 
   var advice: String {
     session.store.isEmpty || session.isLost
-      ? "" : "; 'sparrow train --resume \(folder.path)' goes on from the last checkpoint"
+      ? ""
+      : "; 'sparrow train --resume \(shellQuoted(folder.path))' goes on from the last checkpoint"
   }
 
   var memoryNeed: MemoryNeed {
@@ -138,6 +139,11 @@ struct TrainJob: KeptTraining {
     let evaluator = try Evaluator(
       trainer.step.network, batchSize: min(256, dataset.test.count))
     let report = try evaluator.evaluate(dataset.test, normalisation: .unit)
+    guard report.mse.isFinite else {
+      throw Problem(
+        "training diverged: the weights are finite, but the errors of the test images are not; "
+          + "\(folder.model) is of no use (try a smaller --learning-rate)")
+    }
     try session.check()
     try ImageFile.writePNG(
       reconstructions(of: dataset.test, count: 64, evaluator: evaluator, normalisation: .unit),

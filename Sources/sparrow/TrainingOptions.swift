@@ -13,7 +13,7 @@ enum DeadLatents: String, CaseIterable, ExpressibleByArgument { case none, balan
 struct TrainingOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
-    help: "Passes over the training images (default: 50; 10 with --latents).")
+    help: "Passes over the training images (default: 50; 10 with --latents; 5 in bench).")
   var epochs: Int?
   @Option(
     name: .customLong("batch"), parsing: .unconditional,

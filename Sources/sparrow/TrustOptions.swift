@@ -73,7 +73,7 @@ struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
     help: ArgumentHelp(
       "Go on with the run in this folder, from its last checkpoint.",
       discussion: """
-        All settings are the checkpoint's. On the same device the run ends with the bits that it \
+        All settings are the checkpoint's\(Kind.hasEpochs ? ", but --epochs may be given" : ""). On the same device the run ends with the bits that it \
         would have had without the interruption.
         """, valueName: "run"),
     completion: .directory)

@@ -124,6 +124,68 @@ import Testing
     }
   }
 
+  /// Nothing that is opened later is taken for them.
+  @Test func closedStandardStreamsDoNoHarm() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let outcome = try await train(run, through: ["/bin/sh", "-c", "exec \"$0\" \"$@\" <&- 2>&-"])
+    #expect(outcome.status == 0)
+    let whole = folder.file("whole")
+    #expect(try await train(whole).status == 0)
+    for name in ["model.safetensors", "reconstructions.png"] {
+      #expect(try fingerprint(of: "\(run)/\(name)") == fingerprint(of: "\(whole)/\(name)"))
+    }
+    let silent = try await train(
+      folder.file("silent"), through: ["/bin/sh", "-c", "exec \"$0\" \"$@\" >&- "])
+    expectFailure(silent, "standard output: cannot write")
+  }
+
+  /// Whoever no longer listens to the progress does not end the training; whoever no longer reads the
+  /// results ends the program, as everywhere.
+  @Test func brokenPipes() async throws {
+    let folder = try TemporaryFolder()
+    func status(_ redirections: String, _ arguments: [String]) async throws -> String {
+      // Begun when the reader is gone.
+      let script =
+        "{ sleep 0.2; \"$0\" \"$@\" \(redirections); echo $? >\"\(folder.file("status"))\"; } | true"
+      _ = try await Tool.run(arguments, through: ["/bin/sh", "-c", script])
+      return try text(of: folder.file("status"))
+    }
+    let training = [
+      "train", "--data", "glyphs:200", "--epochs", "2", "--output", folder.file("run"), "--device",
+      "reference",
+    ]
+    #expect(try await status("2>&1 >/dev/null", training) == "0\n")
+    #expect(try bytes(of: folder.file("run/model.safetensors")).count > 1000)
+    #expect(try await status("2>/dev/null", ["--help"]) == "141\n")
+  }
+
+  @Test(arguments: ["TERM", "HUP", "INT"])
+  func anInterruptionLeavesNoHalfFile(signal: String) async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    try #require(try await train(run).status == 0)
+    let (codes, script) = (
+      folder.file("codes.npy"),
+      """
+      p=$$
+      {
+        while kill -0 $p 2>/dev/null && [ -z "$(ls -A "\(folder.path)" | grep 'codes.*tmp')" ]; do
+          sleep 0.002
+        done
+        kill -\(signal) $p
+      } &
+      exec "$@"
+      """
+    )
+    let outcome = try await Tool.onReference(
+      "encode", "--model", "\(run)/model.safetensors", "--data", "glyphs:60000", "--part", "train",
+      "--output", codes,
+      through: ["/bin/sh", "-c", "\"$@\"; exit $?", "sh", "/bin/sh", "-c", script, "sh"])
+    #expect(outcome.status == ["TERM": 143, "HUP": 129, "INT": 130][signal], "\(outcome.errors)")
+    #expect(folder.names.allSatisfy { $0.hasPrefix("run") }, "\(folder.names)")
+  }
+
   @Test func aClosedStandardErrorDoesNoHarm() async throws {
     let folder = try TemporaryFolder()
     let run = folder.file("run")

@@ -106,7 +106,7 @@ struct RunPlace: Sendable {
       ])
   }
 
-  @Test(arguments: [("INT", 130), ("TERM", 143)])
+  @Test(arguments: [("INT", 130), ("TERM", 143), ("HUP", 129)])
   func aSignalSavesAndStops(name: String, status: Int) async throws {
     let folder = try TemporaryFolder()
     let (whole, run) = (folder.file("whole"), folder.file("run"))

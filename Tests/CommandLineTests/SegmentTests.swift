@@ -1,5 +1,7 @@
 import Foundation
 import Imaging
+import Segmentation
+import TestSupport
 import Testing
 
 /// Drawn cells and a model trained on them, made once for all tests of this file.
@@ -101,7 +103,125 @@ private struct Cells: Sendable {
       "segment", "train", "--images", cells.images, "--labels", cells.labels, "--crop", "\(side)",
       "--batch", "\(max(1, half / (side * side)))", "--steps", "1", "--output",
       cells.file("large"))
-    expectFailure(outcome, "out of memory (try a smaller --batch", "this machine has")
+    expectFailure(
+      outcome, "out of memory (a smaller batch, crop or size takes less)", "this machine has")
+  }
+
+  /// Whatever folder is given: the images stay.
+  @Test func imagesAreNeverReplaced() async throws {
+    let cells = try await Cells.shared.value
+    let copy = try TemporaryFolder()
+    let images = try FileManager.default.contentsOfDirectory(atPath: cells.images).sorted()
+    for name in images { try copy.write(bytes(of: "\(cells.images)/\(name)"), to: name) }
+    let outcome = try await Tool.onReference(
+      "segment", "predict", "--model", cells.model, "--images", copy.path, "--output",
+      copy.path + "/../" + URL(fileURLWithPath: copy.path).lastPathComponent)
+    #expect(outcome.status == 1 && outcome.output == "", "\(outcome.errors)")
+    #expect(outcome.errors.contains("which is one of the files to read"), "\(outcome.errors)")
+    #expect(copy.names.sorted() == images)
+    for name in images {
+      #expect(try bytes(of: copy.file(name)) == bytes(of: "\(cells.images)/\(name)"))
+    }
+    // Nor are masks of other images: of a picture beside a mask and an image that is called so.
+    let two = try TemporaryFolder()
+    for name in ["a.png", "a-overlay.png"] {
+      try two.write(bytes(of: "\(cells.images)/\(images[0])"), to: name)
+    }
+    let collision = try await Tool.onReference(
+      "segment", "predict", "--model", cells.model, "--images", two.path, "--output",
+      cells.file("collision"), "--overlay")
+    #expect(collision.status == 1 && collision.output.contains("Written: 1 mask to"))
+    #expect(
+      collision.errors.contains(
+        "a-overlay.png: its result would replace \(cells.file("collision/a-overlay.png")), "
+          + "that of \(two.file("a.png"))"), "\(collision.errors)")
+  }
+
+  @Test func everyPageIsAnImage() async throws {
+    let cells = try await Cells.shared.value
+    let folder = try TemporaryFolder()
+    for kind in ["images", "labels"] {
+      let source = kind == "images" ? cells.images : cells.labels
+      let files = try FileManager.default.contentsOfDirectory(atPath: source).sorted()
+      let pages = try files.map { try ImageFile.read("\(source)/\($0)") }
+      _ = try folder.makeFolder(kind)
+      try folder.write(
+        PagedTIFF.bytes(pages.map(\.samples), width: pages[0].width, height: pages[0].height),
+        to: "\(kind)/s.tif")
+    }
+    let (images, labels) = (folder.file("images"), folder.file("labels"))
+    let apart = try await cells.figures(of: cells.model)
+    let together = try await Tool.onReference(
+      "segment", "evaluate", "--model", cells.model, "--images", images, "--labels", labels)
+    #expect(together.output == apart, "\(together.errors)")
+    let training = try await Tool.onReference(
+      "segment", "train", "--images", images, "--labels", labels, "--preset", "small", "--steps",
+      "3", "--batch", "1", "--classes", "cytoplasm=0,membrane=128,nucleus=255", "--output",
+      folder.file("model"))
+    #expect(training.errors.contains("Data: 3 labelled images"), "\(training.errors)")
+    #expect(
+      try SegmenterModel(path: folder.file("model/model.safetensors")).parameters
+        == SegmenterModel(path: cells.model + "/model.safetensors").parameters)
+    let masks = try await Tool.onReference(
+      "segment", "predict", "--model", cells.model, "--images", images, "--output",
+      folder.file("masks"))
+    #expect(masks.output == "Written: 3 masks to \(folder.file("masks"))\n", "\(masks.errors)")
+  }
+
+  /// By their names, in whatever order they are given.
+  @Test func classesAreThoseOfTheModel() async throws {
+    let cells = try await Cells.shared.value
+    let own = try await cells.figures(of: cells.model)
+    #expect(
+      try await cells.figures(
+        of: cells.model, "--classes", "nucleus=255,membrane=128,cytoplasm=0") == own)
+    #expect(try await cells.figures(of: cells.model, "--ignore", "7") == own)
+    let data = ["--images", cells.images, "--labels", cells.labels, "--device", "reference"]
+    for (arguments, words) in [
+      (["--classes", "cell=255,membrane=128,cytoplasm=0"], "the model's classes are cytoplasm, m"),
+      (["--classes", "membrane=128,cytoplasm=0"], "the model's classes are cytoplasm, membrane"),
+      (["--ignore", "0"], "--ignore 0: value 0 belongs to"),
+      (["--ignore", "-3"], "--ignore must be from 0 to 65535, not -3"),
+    ] {
+      let outcome = try await Tool.run(
+        ["segment", "evaluate", "--model", cells.model] + data + arguments)
+      #expect(outcome.status != 0 && outcome.errors.contains(words), "\(outcome.errors)")
+    }
+  }
+
+  /// A mask of another program with the value that means unlabelled.
+  @Test func aMaskWithoutAClassIsNamed() async throws {
+    let folder = try TemporaryFolder()
+    for (name, values) in [("masks", [0, 1, 9, 1]), ("labels", [0, 1, 1, 9])] as [(String, [UInt8])]
+    {
+      let path = try folder.makeFolder(name) + "/m.png"
+      try ImageFile.writePNG(
+        Image(width: 2, height: 2, channels: 1, samples: values), to: path)
+    }
+    let outcome = try await Tool.run(
+      "segment", "evaluate", "--predictions", folder.file("masks"), "--labels",
+      folder.file("labels"), "--classes", "a=0,b=1", "--ignore", "9")
+    expectFailure(
+      outcome, "masks/m.png: has an ignored value at x 0, y 1, where the label says b")
+  }
+
+  /// What beside the masks is no mask does not hinder.
+  @Test func predictionsAreScoredAsTheModelIs() async throws {
+    let cells = try await Cells.shared.value
+    let output = cells.file("scored")
+    let masks = try await Tool.onReference(
+      "segment", "predict", "--model", cells.model, "--images", cells.images, "--output", output,
+      "--overlay", "--probabilities", "--uncertainty")
+    #expect(masks.status == 0, "\(masks.errors)")
+    let scored = try await Tool.run(
+      "segment", "evaluate", "--predictions", output, "--labels", cells.labels, "--classes",
+      "cytoplasm=0,membrane=128,nucleus=255")
+    #expect(try await scored.output == cells.figures(of: cells.model, "--views", "8"))
+    for flag in ["--tile", "--max-memory", "--device"] {
+      let wrong = try await Tool.run(
+        "segment", "evaluate", "--predictions", output, "--labels", cells.labels, flag, "1")
+      #expect(wrong.status == 64 && wrong.errors.contains("\(flag) is of --model"))
+    }
   }
 
   /// A model adapts to images as much as it was told in training, unless a prediction asks for
@@ -230,25 +350,14 @@ private struct Cells: Sendable {
     let byModel = try await Tool.onReference(
       "segment", "evaluate", "--model", cells.model, "--images", cells.images, "--labels",
       cells.labels, "--json")
-    let byMasks = try await Tool.onReference(
-      "segment", "evaluate", "--predictions", try masksAlone(output, of: cells), "--labels",
-      cells.labels, "--classes", "cytoplasm=0,membrane=128,nucleus=255", "--json")
+    let byMasks = try await Tool.run(
+      "segment", "evaluate", "--predictions", output, "--labels", cells.labels, "--classes",
+      "cytoplasm=0,membrane=128,nucleus=255", "--json")
     let first = try JSONDecoder().decode(Figures.self, from: Data(byModel.output.utf8))
     let second = try JSONDecoder().decode(Figures.self, from: Data(byMasks.output.utf8))
     #expect(first.miou == second.miou && first.accuracy == second.accuracy)
     #expect(Set(first.iou.keys) == ["cytoplasm", "membrane", "nucleus"])
     #expect(first.accuracy > 0 && first.accuracy < 1)
-  }
-
-  /// A folder with the masks and none of the pictures.
-  private func masksAlone(_ folder: String, of cells: Cells) throws -> String {
-    let target = cells.file("masks")
-    try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
-    for index in 0..<3 {
-      try FileManager.default.copyItem(
-        atPath: "\(folder)/cells00\(index).png", toPath: "\(target)/cells00\(index).png")
-    }
-    return target
   }
 
   @Test func aCorruptFileIsNamedAndTheRestIsDone() async throws {

@@ -83,6 +83,24 @@ import Testing
     try await expectLoadable(run)
   }
 
+  /// In the last update, which leaves weights that are finite and of no use.
+  @Test func divergenceInTheLastStepIsNoSuccess() async throws {
+    let folder = try TemporaryFolder()
+    let run = try await Tool.onReference(
+      "train", "--data", "glyphs:200", "--epochs", "1", "--learning-rate", "1e30", "--batch", "200",
+      "--output", folder.file("run"))
+    expectFailure(run, "training diverged", "the errors of the test images are not")
+    let sweep = try await Tool.onReference(
+      "sweep", "--data", "glyphs:200", "--epochs", "1", "--learning-rate", "1e30", "--batch", "200",
+      "--code", "topk", "--values", "2,4", "--output", folder.file("sweep"))
+    expectFailure(sweep, "topk 2: training diverged", "no model is written")
+    #expect(!folder.names.contains { $0.hasPrefix("sweep/") && $0.hasSuffix("model.safetensors") })
+    let code = try await Tool.onReference(
+      "train", "--data", "glyphs:200", "--epochs", "3", "--code", "jumprelu", "--target-l0", "8",
+      "--learning-rate", "1e30", "--output", folder.file("jumprelu"))
+    #expect(code.status == 1 && code.errors.contains("Error: training diverged"))
+  }
+
   @Test func divergenceOnADevice() async throws {
     let folder = try TemporaryFolder()
     let run = folder.file("run")

@@ -5,6 +5,8 @@ import Testing
 @Suite struct UsageTests {
   @Test(arguments: [
     (["bogus"], "'bogus'. See 'sparrow --help'."),
+    (["help", "bogus"], "there is no command 'bogus'. See 'sparrow --help'."),
+    (["help", "segment", "bogus"], "there is no command 'bogus'. See 'sparrow segment --help'."),
     (["train"], "'--data <source>'. See 'sparrow train --help'."),
     (["train", "--data", "glyphs"], "--output"),
     (["train", "--data", "glyphs", "--output", ""], "--output needs a path"),
@@ -124,6 +126,19 @@ import Testing
       status: 64, "not 1-\\n-1")
   }
 
+  @Test func variablesOfTheEnvironmentAreChecked() async throws {
+    for (name, value) in [
+      ("SPARROW_SELF_TEST_LIMIT", "soon"), ("SPARROW_SELF_TEST_LIMIT", "-1"),
+      ("SPARROW_TUNE", "maybe"),
+    ] {
+      let outcome = try await Tool.run("devices", environment: [name: value])
+      #expect(
+        outcome.status == 64 && outcome.errors.hasPrefix("Error: \(name) takes "),
+        "\(outcome.errors)")
+      #expect(outcome.errors.contains("not \(value)"))
+    }
+  }
+
   @Test func aBadDefaultDeviceIsNamedByItsVariable() async throws {
     let outcome = try await Tool.run(
       "check", environment: ["SPARROW_DEVICE": "0:0:0"])
@@ -190,7 +205,7 @@ import Testing
 
   @Test func everyExitStatusIsListed() async throws {
     let help = try await Tool.run("--help").output
-    for status in ["0,", "64", "130 or 143", "1 "] { #expect(help.contains(status)) }
+    for status in ["0,", "64", "130, 143 or 129", "1 "] { #expect(help.contains(status)) }
   }
 
   @Test func theVersionIsPrinted() async throws {

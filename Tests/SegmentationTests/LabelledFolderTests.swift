@@ -81,7 +81,9 @@ struct LabelledFolderTests {
     }
     let pairs = try LabelledFolder(images: images, labels: labels).pairs
     #expect(pairs.map(\.image.name) == ["nerve_1", "nerve_2"])
-    let image = try pairs[1].image.read()
+    let read = try pairs[1].image.read()
+    #expect(read.map(\.name) == ["nerve_2"])
+    let image = read[0].image
     #expect(image.channels == 2)
     #expect(image.samples.prefix(6) == [10, 0, 10, 1, 10, 2])
     #expect(try ImageCases.list(images).count == 2)
@@ -90,6 +92,49 @@ struct LabelledFolderTests {
     #expect(
       error { _ = try LabelledFolder(images: images, labels: labels) }?.description
         == "\(images)/nerve_2_0001.png: channel nerve_2_0000 is missing before it")
+  }
+
+  /// Each page is an image of its own, with the label's page of the same place.
+  @Test func pagesAreImages() throws {
+    let folder = try TemporaryFolder()
+    func write(_ name: String, _ values: [UInt8]) throws {
+      try folder.write(
+        PagedTIFF.bytes(values.map { [UInt8](repeating: $0, count: 6) }, width: 3, height: 2),
+        to: name)
+    }
+    for path in ["images", "labels"] { _ = try folder.makeFolder(path) }
+    try write("images/s.tif", [10, 20, 30])
+    try write("labels/s.tif", [0, 1, 2])
+    let set = try LabelledFolder(images: folder.file("images"), labels: folder.file("labels"))
+    let classes = try set.inferClasses()
+    #expect(classes.count == 3)
+    let content = try set.read(classes: classes)
+    #expect(content.failures.isEmpty)
+    #expect(content.images.map(\.name) == ["s-page0001", "s-page0002", "s-page0003"])
+    #expect(content.images.map(\.image.samples[5]) == [10, 20, 30])
+    #expect(content.images.map(\.labels?[0]) == [0, 1, 2])
+
+    try write("labels/s.tif", [0, 1])
+    #expect(
+      try set.read(classes: classes).failures.first?.description
+        == "\(folder.file("labels/s.tif")): pages: 2, but \(folder.file("images/s.tif")) has 3")
+    #expect(
+      error { _ = try SampleImage.read(folder.file("images/s.tif")) }?.reason
+        == "has 3 pages where one is expected")
+  }
+
+  /// What a prediction writes beside masks is none; an image that is called so is.
+  @Test func picturesBesideMasksArePassedOver() throws {
+    let folder = try TemporaryFolder()
+    for name in [
+      "a.png", "a-overlay.png", "a-uncertainty.tif", "a-uncertainty.png", "a-probability-b.tif",
+      "b-overlay.png",
+    ] { try folder.write("masks/\(name)") }
+    for name in ["a.png", "b-overlay.png"] { try folder.write("labels/\(name)") }
+    let (masks, labels) = (folder.file("masks"), folder.file("labels"))
+    let set = try LabelledFolder(images: masks, labels: labels, ofPredictions: true)
+    #expect(set.pairs.map(\.image.name) == ["a", "b-overlay"])
+    #expect(error { _ = try LabelledFolder(images: masks, labels: labels) } != nil)
   }
 
   @Test func framesOfAFilmAreNoChannels() throws {
