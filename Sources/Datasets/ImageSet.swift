@@ -74,7 +74,10 @@ package struct Dataset: Sendable, Equatable {
 
   /// One line, for example `mnist: 60000 + 10000 images, 28x28 grey`.
   package var summary: String {
-    "\(name): \(train.count) + \(test.count) images, \(train.shapeDescription)"
+    let counts =
+      train.count == 1 && test.count == 1 && train.pixels == test.pixels
+      ? "1 image, trained on and tested on" : "\(train.count) + \(test.count) images"
+    return "\(name): \(counts), \(train.shapeDescription)"
   }
 }
 
