@@ -111,6 +111,13 @@ package final class ImageReader {
     scratch = nil
   }
 
+  /// - Throws: `FileError` where there are several pages.
+  package func requireOnePage() throws {
+    guard pageCount == 1 else {
+      throw FileError(path: path, reason: "has \(pageCount) pages where one is expected")
+    }
+  }
+
   /// Fills `target` with `rows`, channels interleaved, values as stored.
   ///
   /// - Precondition: the rows are within the image, and `target` holds exactly

@@ -12,10 +12,12 @@ package final class ImageRows {
   package var pageCount: Int { readers.count == 1 ? readers[0].pageCount : 1 }
   package var format: ImageReader.Format { readers[0].format }
 
-  /// - Throws: `FileError` where a file cannot be read or differs from the first one.
+  /// - Throws: `FileError` where a file cannot be read or differs from the first one, and where one
+  ///   of several has pages.
   package init(_ entry: ImageCase) throws {
     try entry.check()
     readers = try entry.paths.map { try ImageReader(path: $0) }
+    if readers.count > 1 { for reader in readers { try reader.requireOnePage() } }
     for (reader, path) in zip(readers, entry.paths).dropFirst()
     where (reader.width, reader.height) != (width, height) || reader.sampleType != sampleType {
       throw FileError(

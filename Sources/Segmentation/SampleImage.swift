@@ -1,3 +1,4 @@
+import Foundation
 import Imaging
 
 /// An image as numbers for a network: rows from the top, channels interleaved, so that sample
@@ -53,27 +54,41 @@ extension SampleImage {
   ///
   /// - Returns: one image, or more for a TIFF of several pages, which need not be of one size.
   /// - Throws: `FileError` with the path where the file is absent, damaged or of no format that is
-  ///   read.
+  ///   read, and where its pages take more than half of the machine's memory: a small file can
+  ///   promise many.
   package static func pages(of path: String) throws -> [SampleImage] {
     let reader = try ImageReader(path: path)
+    let most = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
+    var total = 0
     return try (0..<reader.pageCount).map { page in
       try reader.turn(to: page)
-      let image = try reader.image(as: Float.self)
-      return SampleImage(
-        width: image.width, height: image.height, channels: image.channels,
-        sampleType: reader.sampleType, samples: image.samples)
+      let image = try read(reader)
+      total += image.samples.count * MemoryLayout<Float>.stride
+      guard page == 0 || total <= most else {
+        throw FileError(
+          path: path,
+          reason:
+            "\(reader.pageCount) pages, which take more than the \(most >> 20) MiB that images of "
+            + "one file may have")
+      }
+      return image
     }
+  }
+
+  private static func read(_ reader: ImageReader) throws -> SampleImage {
+    let image = try reader.image(as: Float.self)
+    return SampleImage(
+      width: image.width, height: image.height, channels: image.channels,
+      sampleType: reader.sampleType, samples: image.samples)
   }
 
   /// Reads a file of one image.
   ///
   /// - Throws: `FileError` as `pages(of:)` does, and where there are several pages.
   package static func read(_ path: String) throws -> SampleImage {
-    let pages = try pages(of: path)
-    guard pages.count == 1 else {
-      throw FileError(path: path, reason: "has \(pages.count) pages where one is expected")
-    }
-    return pages[0]
+    let reader = try ImageReader(path: path)
+    try reader.requireOnePage()
+    return try read(reader)
   }
 
   /// Reads files of one size as the channels of one image, in their order.

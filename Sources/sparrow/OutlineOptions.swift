@@ -11,7 +11,8 @@ struct OutlineOptions: ParsableArguments {
         For objects brighter or darker than what surrounds them, such as stained nuclei. The labelled \
         images tell at which share of the way from the surroundings' brightness to the object's own \
         outlines lie; w times how far above it a pixel lies is added to the log odds. 20 is about as \
-        much as the network itself says. To predict with, the model must have been trained with some (default: as the model was trained; there 0).
+        much as the network itself says. What is predicted with must have been trained with some \
+        (default: as the model was trained; there 0).
         """, valueName: "weight"))
   var weight: Float?
 

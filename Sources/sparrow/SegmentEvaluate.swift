@@ -40,7 +40,6 @@ struct TileOptions: ParsableArguments {
     if let megabytes { try requirePositive(megabytes, "--max-memory") }
   }
 
-  var isGiven: Bool { size != nil || megabytes != nil }
   private static let standard = PredictionSettings.standardMemoryLimit >> 20
 
   func settings(

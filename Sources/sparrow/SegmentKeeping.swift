@@ -67,7 +67,8 @@ struct SegmentKeeping<Settings: ConvolutionalSettings> {
   var advice: String {
     session.store.isEmpty || session.isLost
       ? ""
-      : "; 'sparrow segment \(verb) --resume \(shellQuoted(folder.path))' goes on from the last checkpoint"
+      : "; 'sparrow segment \(verb) --resume \(shellQuoted(folder.path))' goes on from the last "
+        + "checkpoint"
   }
 
   /// After the results are written.

@@ -12,10 +12,10 @@ struct SegmentPredict: ParsableCommand {
     abstract: "Segment images of any size with a trained model.",
     discussion: """
       Writes a mask for each image and page, with the values that the labels had: TIFF for TIFF, \
-      else PNG; masks of before are replaced, images never. Images are read and written by rows and cut into tiles that give, to the bit, what the whole \
-      image would; memory does not grow with the image's height. --probabilities and \
-      --uncertainty also write 32-bit TIFFs, and pictures of them where the image is not too large \
-      to look at.
+      else PNG; masks of before are replaced, images never. Images are read and written by rows and \
+      cut into tiles that give, to the bit, what the whole image would; memory does not grow with \
+      the image's height. --probabilities and --uncertainty also write 32-bit TIFFs, and pictures of \
+      them where the image is not too large to look at.
 
       Examples:
         sparrow segment predict --model runs/cells --images new --output out \\

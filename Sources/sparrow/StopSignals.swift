@@ -1,7 +1,7 @@
 import Foundation
 
-/// SIGINT, SIGTERM and SIGHUP as wishes to stop, to be met between two steps; a second one ends the process
-/// at once.
+/// SIGINT, SIGTERM and SIGHUP as wishes to stop, to be met between two steps; a second one ends the
+/// process at once.
 enum StopSignals {
   // Written by the handler alone, read elsewhere.
   nonisolated(unsafe) fileprivate static var received: Int32 = 0

@@ -23,7 +23,7 @@ struct KeepingOptions<Kind: RunKind>: ParsableArguments {
       "How often the run is saved: \(Self.intervals), or off (default: 1m).",
       discussion: """
         checkpoint.safetensors is all that is needed to go on; the one before it is kept beside \
-        it. SIGINT and SIGTERM save the run and stop it; a second one stops it at once.
+        it. SIGINT, SIGTERM and SIGHUP save the run and stop it; a second one stops it at once.
         """, valueName: "interval"))
   var every: String?
   @Option(

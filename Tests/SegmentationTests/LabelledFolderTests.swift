@@ -121,6 +121,14 @@ struct LabelledFolderTests {
     #expect(
       error { _ = try SampleImage.read(folder.file("images/s.tif")) }?.reason
         == "has 3 pages where one is expected")
+    // Of the channels of an image each has one page.
+    _ = try folder.makeFolder("imagesTr")
+    try write("imagesTr/s_0000.tif", [10])
+    try write("imagesTr/s_0001.tif", [10, 20])
+    let stack = try ImageCases.list(folder.file("imagesTr"))[0]
+    for read in [{ _ = try stack.read() }, { _ = try ImageRows(stack) }] as [() throws -> Void] {
+      #expect(error(read)?.description == "\(stack.paths[1]): has 2 pages where one is expected")
+    }
   }
 
   /// What a prediction writes beside masks is none; an image that is called so is.
