@@ -250,6 +250,9 @@ bool sparrow_tiff_turn(
   int is_read = follows ? TIFFReadDirectory(tiff) : TIFFSetDirectory(tiff, (tdir_t)number);
   if (!is_read || file->has_failed) return fail(file, "the page cannot be read", message);
   file->page = number;
+  uint32_t kind = 0;
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_SUBFILETYPE, &kind);
+  page->is_copy = (kind & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK)) != 0;
   uint16_t extra_count = 0;
   uint16_t *extra = NULL;
   if (!TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &page->width) ||

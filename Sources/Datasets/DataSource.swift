@@ -72,6 +72,17 @@ package enum DataSource: Equatable, Sendable {
     }
   }
 
+  /// The files that are read, and the folders that they lie in.
+  package var paths: [String] {
+    switch self {
+    case .mnist(let folder), .images(let folder):
+      let names = (try? Folder.entries(of: folder).map(\.name)) ?? []
+      return [folder] + names.map { joinedPath(folder, $0) }
+    case .idx(let images, let labels): return [images] + (labels.map { [$0] } ?? [])
+    case .glyphs: return []
+    }
+  }
+
   /// One line for the user, before anything was read.
   package func describe() -> String {
     switch self {

@@ -111,10 +111,21 @@ package final class ImageReader {
     scratch = nil
   }
 
-  /// - Throws: `FileError` where there are several pages.
-  package func requireOnePage() throws {
-    guard pageCount == 1 else {
-      throw FileError(path: path, reason: "has \(pageCount) pages where one is expected")
+  /// The pages that are images of their own: those that a TIFF does not say to be smaller copies, or
+  /// masks, of others; all where it says so of all. That a page cannot be read is for `turn` to say.
+  package func imagePages() throws -> [Int] {
+    guard pageCount > 1, let tiff else { return [0] }
+    let pages = (0..<pageCount).filter { !tiff.isCopy($0) }
+    source = try tiff.rows(ofPage: page)
+    scratch = nil
+    return pages.isEmpty ? Array(0..<pageCount) : pages
+  }
+
+  /// - Throws: `FileError` where several pages are images.
+  package func requireOneImage() throws {
+    let count = try imagePages().count
+    guard count == 1 else {
+      throw FileError(path: path, reason: "has \(count) pages where one is expected")
     }
   }
 

@@ -19,18 +19,27 @@ package final class OutputNames {
   /// - Parameter sources: the paths of the files that are read.
   package init(sources: [String]) { self.sources = Set(sources.compactMap { File($0) }) }
 
+  /// Whether the path is that of a file that is read.
+  package func reads(_ path: String) -> Bool { File(path).map(sources.contains) ?? false }
+
   /// - Parameters:
   ///   - path: what is to be written.
   ///   - source: the path of what it is made from.
   /// - Throws: `FileError` for `source` where `path` is a file that is read, or was written for another.
   package func claim(_ path: String, for source: String) throws {
-    if let file = File(path), sources.contains(file) {
+    if reads(path) {
       throw FileError(
         path: source, reason: "its result would replace \(path), which is one of the files to read")
     }
-    if let owner = owners[path], owner != source {
+    #if canImport(Darwin)
+      // Its file systems do not tell capital letters from small ones, as a rule.
+      let key = path.lowercased()
+    #else
+      let key = path
+    #endif
+    if let owner = owners[key], owner != source {
       throw FileError(path: source, reason: "its result would replace \(path), that of \(owner)")
     }
-    owners[path] = source
+    owners[key] = source
   }
 }

@@ -41,6 +41,14 @@ final class TIFFReader {
       ? try StreamedRows(TIFFRowStream(self, page, number)) : try TIFFChunks(self, page)
   }
 
+  /// Whether a page says that it is a smaller copy of another, or a mask of one. Rows of other pages
+  /// are not to be read any more.
+  func isCopy(_ number: Int) -> Bool {
+    var tags = sparrow_tiff_page()
+    try? attempt { sparrow_tiff_turn($0, UInt32(number), &tags, $1) }
+    return tags.is_copy
+  }
+
   fileprivate func turn(to number: Int) throws -> TIFFPage {
     var tags = sparrow_tiff_page()
     try attempt { sparrow_tiff_turn($0, UInt32(number), &tags, $1) }

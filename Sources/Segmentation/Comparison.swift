@@ -75,7 +75,14 @@ extension Comparison {
     let methods = ComparedMethod.allCases.filter {
       pretrained != nil || ($0 != .pretrained && $0 != .frozen)
     }
-    let parts = Self.folds(count: folds, of: images.count, seed: training.seed)
+    // Pages of one file are alike: all of them are in one fold.
+    let files = images.map(\.path).reduce(into: [String]()) { files, path in
+      if files.last != path { files.append(path) }
+    }
+    let parts = Self.folds(count: folds, of: files.count, seed: training.seed).map { fold in
+      let held = Set(fold.map { files[$0] })
+      return images.indices.filter { held.contains(images[$0].path) }
+    }
     let normalised = images.map {
       LabelledImage(name: $0.name, image: normalisation($0.image), labels: $0.labels)
     }
@@ -83,6 +90,11 @@ extension Comparison {
     let total = parts.count * methods.count
     for (fold, held) in parts.enumerated() {
       let known = normalised.indices.filter { !held.contains($0) }.map { normalised[$0] }
+      guard known.contains(where: \.isLabelled) else {
+        throw SegmentationError(
+          "fold \(fold + 1) of \(parts.count): no pixel of the images to train on is labelled; use "
+            + "other --folds")
+      }
       for method in methods {
         let done = runs.count
         try report(method, done, total, nil)

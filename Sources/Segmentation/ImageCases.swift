@@ -94,9 +94,11 @@ package enum ImageCases {
 
   /// The image files of a folder in the byte order of their base names.
   ///
-  /// - Parameter passesOverPictures: whether what a prediction writes beside the mask of `a` is left
-  ///   out: `a-overlay.png`, `a-uncertainty.tif`, `a-probability-cell.tif`.
-  static func files(in folder: String, passesOverPictures: Bool = false) throws -> [File] {
+  /// - Parameter wanted: where given, what a prediction writes beside the mask of `a` is left out,
+  ///   `a-overlay.png`, `a-uncertainty.tif`, `a-probability-cell.tif`, unless its name is one of these.
+  static func files(
+    in folder: String, passesOverPicturesBut wanted: Set<String>? = nil
+  ) throws -> [File] {
     var files: [File] = []
     for entry in try Folder.entries(of: folder) {
       let name = entry.name
@@ -110,14 +112,15 @@ package enum ImageCases {
       let obstacle = entry.obstacle.map { FileError(path: path, reason: $0) }
       files.append(File(path: path, name: baseName(of: path), obstacle: obstacle))
     }
-    if passesOverPictures {
+    if let wanted {
       let names = Set(files.map(\.name))
       files.removeAll { file in
-        ["-overlay", "-uncertainty", "-probability-"].contains { ending in
-          guard let place = file.name.range(of: ending, options: .backwards) else { return false }
-          return (ending.hasSuffix("-") || place.upperBound == file.name.endIndex)
-            && names.contains(String(file.name[..<place.lowerBound]))
-        }
+        !wanted.contains(file.name)
+          && ["-overlay", "-uncertainty", "-probability-"].contains { ending in
+            guard let place = file.name.range(of: ending, options: .backwards) else { return false }
+            return (ending.hasSuffix("-") || place.upperBound == file.name.endIndex)
+              && names.contains(String(file.name[..<place.lowerBound]))
+          }
       }
     }
     guard !files.isEmpty else {
@@ -128,9 +131,13 @@ package enum ImageCases {
         ? $0.path.utf8.lexicographicallyPrecedes($1.path.utf8)
         : $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
     }
-    for (first, second) in zip(files, files.dropFirst()) where first.name == second.name {
-      let other = URL(fileURLWithPath: first.path).lastPathComponent
-      throw FileError(path: second.path, reason: "has the base name of \(other)")
+    // The same text may have several forms in bytes, which do not lie side by side.
+    var paths: [String: String] = [:]
+    for file in files {
+      guard let other = paths.updateValue(file.path, forKey: file.name) else { continue }
+      throw FileError(
+        path: file.path,
+        reason: "has the base name of \(URL(fileURLWithPath: other).lastPathComponent)")
     }
     return files
   }

@@ -3,13 +3,13 @@ import Imaging
 /// The rows of an image that lies in one file, or in one for each channel.
 package final class ImageRows {
   private let readers: [ImageReader]
+  /// The numbers of the pages that are images; one where files are channels.
+  package let pages: [Int]
 
   package var width: Int { readers[0].width }
   package var height: Int { readers[0].height }
   package var channels: Int { readers.reduce(0) { $0 + $1.channels } }
   package var sampleType: SampleType { readers[0].sampleType }
-  /// More than 1 for a TIFF of several pages alone.
-  package var pageCount: Int { readers.count == 1 ? readers[0].pageCount : 1 }
   package var format: ImageReader.Format { readers[0].format }
 
   /// - Throws: `FileError` where a file cannot be read or differs from the first one, and where one
@@ -17,7 +17,8 @@ package final class ImageRows {
   package init(_ entry: ImageCase) throws {
     try entry.check()
     readers = try entry.paths.map { try ImageReader(path: $0) }
-    if readers.count > 1 { for reader in readers { try reader.requireOnePage() } }
+    if readers.count > 1 { for reader in readers { try reader.requireOneImage() } }
+    pages = try readers[0].imagePages()
     for (reader, path) in zip(readers, entry.paths).dropFirst()
     where (reader.width, reader.height) != (width, height) || reader.sampleType != sampleType {
       throw FileError(

@@ -1,3 +1,4 @@
+import Compute
 import Foundation
 import Imaging
 import RandomNumbers
@@ -30,7 +31,8 @@ package struct LabelledFolder: Sendable {
   package init(
     images: String, labels: String, allowsUnlabelled: Bool = false, ofPredictions: Bool = false
   ) throws {
-    let imageFiles = try ImageCases.files(in: images, passesOverPictures: ofPredictions)
+    let wanted = ofPredictions ? Set(try ImageCases.files(in: labels).map(\.name)) : nil
+    let imageFiles = try ImageCases.files(in: images, passesOverPicturesBut: wanted)
     let labelFiles = try ImageCases.files(in: labels)
     let labelPaths = Dictionary(uniqueKeysWithValues: labelFiles.map { ($0.name, $0.path) })
     let cases =
@@ -84,6 +86,9 @@ package struct LabelledImage: Sendable {
     self.image = image
     self.labels = labels
   }
+
+  /// Whether the class of any pixel is known.
+  package var isLabelled: Bool { labels?.contains { $0 != SegmentationLoss.ignored } ?? false }
 }
 
 extension LabelledFolder.Pair {

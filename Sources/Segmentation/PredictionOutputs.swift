@@ -77,13 +77,14 @@ package final class PredictionOutputs {
   }
 
   /// The classes' names as parts of files' names. Of those that would be the same, as `a/b` and
-  /// `a b`, the later ones end in the place of their class: `a_b`, `a_b_2`.
+  /// `a b`, the later ones end in the place of their class: `a_b`, `a_b_2`. Some file systems do not
+  /// tell capital letters from small ones.
   private static func fileNames(_ names: [String]) -> [String] {
     var taken: Set<String> = []
     return names.enumerated().map { place, name in
       var result = String(
         name.map { $0.isLetter || $0.isNumber || $0 == "-" || $0 == "_" ? $0 : "_" })
-      while !taken.insert(result).inserted { result += "_\(place + 1)" }
+      while !taken.insert(result.lowercased()).inserted { result += "_\(place + 1)" }
       return result
     }
   }

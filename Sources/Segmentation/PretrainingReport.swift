@@ -66,6 +66,11 @@ extension Pretrainer {
           })
       }
     }
+    guard error.isFinite else {
+      throw SegmentationError(
+        "what the model makes of images is no finite number: its training diverged (try a smaller "
+          + "--learning-rate)")
+    }
     let samples = Double(count * pixels)
     let spread = zip(sums, squares).reduce(0) { $0 + $1.1 - $1.0 * $1.0 / samples }
     let positions = Double(count * workspace.positions)

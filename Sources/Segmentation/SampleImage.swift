@@ -50,7 +50,7 @@ package struct SampleImage: Equatable, Sendable {
 }
 
 extension SampleImage {
-  /// Reads one file whole, all of its pages: the only place where this module does.
+  /// Reads one file whole, all of its pages that are images: the only place where this module does.
   ///
   /// - Returns: one image, or more for a TIFF of several pages, which need not be of one size.
   /// - Throws: `FileError` with the path where the file is absent, damaged or of no format that is
@@ -60,15 +60,16 @@ extension SampleImage {
     let reader = try ImageReader(path: path)
     let most = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
     var total = 0
-    return try (0..<reader.pageCount).map { page in
+    let pages = try reader.imagePages()
+    return try pages.map { page in
       try reader.turn(to: page)
       let image = try read(reader)
       total += image.samples.count * MemoryLayout<Float>.stride
-      guard page == 0 || total <= most else {
+      guard pages.count == 1 || total <= most else {
         throw FileError(
           path: path,
           reason:
-            "\(reader.pageCount) pages, which take more than the \(most >> 20) MiB that images of "
+            "\(pages.count) pages, which take more than the \(most >> 20) MiB that images of "
             + "one file may have")
       }
       return image
@@ -87,7 +88,8 @@ extension SampleImage {
   /// - Throws: `FileError` as `pages(of:)` does, and where there are several pages.
   package static func read(_ path: String) throws -> SampleImage {
     let reader = try ImageReader(path: path)
-    try reader.requireOnePage()
+    try reader.requireOneImage()
+    try reader.turn(to: reader.imagePages()[0])
     return try read(reader)
   }
 

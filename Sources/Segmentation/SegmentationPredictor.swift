@@ -263,7 +263,14 @@ package final class SegmentationPredictor<B: Backend> {
     try network.forward(workspace)
     let output = workspace.output.matrix
     try backend.softmax(output, into: output)
-    return try backend.download(output)
+    let probabilities = try backend.download(output)
+    // The last step's loss is from before its update, which may have overflowed.
+    guard probabilities.allSatisfy(\.isFinite) else {
+      throw SegmentationError(
+        "what the model says of the image is no finite number: its training diverged (a smaller "
+          + "--learning-rate may help), or the image's values are beyond all measure")
+    }
+    return probabilities
   }
 
   private func workspace(

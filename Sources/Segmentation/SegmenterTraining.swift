@@ -116,7 +116,7 @@ package enum SegmenterTrainer {
           classes: classes, stepsDone: trainer.stepsDone, images: images.count),
         parameters: weights.parameters, statistics: weights.statistics)
     }
-    let others = SelfTraining.others(unlabelled, than: images)
+    let others = SelfTraining.others(unlabelled, than: images, normalisation: normalisation)
     if let selfTraining = settings.selfTraining, !others.isEmpty {
       trainer.teaching = .init(start: selfTraining.start) { teacher, steps, pause in
         let crops = (1 - selfTraining.start) * Double(steps) * Double(training.batchSize)

@@ -73,14 +73,20 @@ package struct SelfTraining: Codable, Hashable, Sendable {
     return max(1, Int((wanted / Double(labelled)).rounded(.up)))
   }
 
-  /// The images that are none of the labelled ones: they have another name or size.
+  /// The images that are none of the labelled ones: they have another name or other samples.
+  ///
+  /// - Parameters:
+  ///   - unlabelled: as read.
+  ///   - labelled: normalised.
   package static func others(
-    _ unlabelled: [LabelledImage], than labelled: [LabelledImage]
+    _ unlabelled: [LabelledImage], than labelled: [LabelledImage],
+    normalisation: PercentileNormalisation
   ) -> [LabelledImage] {
     unlabelled.filter { image in
       !labelled.contains {
         $0.name == image.name && $0.image.width == image.image.width
           && $0.image.height == image.image.height
+          && $0.image.samples == normalisation(image.image).samples
       }
     }
   }

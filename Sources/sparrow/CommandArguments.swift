@@ -11,7 +11,7 @@ enum CommandArguments {
     var words = arguments.dropFirst()
     guard words.popFirst() == "help" else { return }
     var command: any ParsableCommand.Type = Sparrow.self
-    for word in words where !word.hasPrefix("-") {
+    for word in words where !word.hasPrefix("-") && word != "help" {
       let commands = command.configuration.subcommands
       guard let next = commands.first(where: { $0._commandName == word }) else {
         throw ValidationError("there is no command '\(word)'")

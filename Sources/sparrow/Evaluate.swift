@@ -126,7 +126,7 @@ struct Encode: ParsableCommand {
   func validate() throws { try requirePath(output, "--output") }
 
   func run() throws {
-    try refuse(output: output, force: force)
+    try refuse(output: output, force: force, reading: data.source().paths + [model.path])
     let file = try model.load()
     let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
@@ -188,14 +188,34 @@ struct Reconstruct: ParsableCommand {
     try requirePath(output, "--output")
   }
 
+  private static func isPicture(_ path: String) -> Bool { path.lowercased().hasSuffix(".png") }
+  private var isPicture: Bool { Self.isPicture(output) }
+
+  /// How many images of an earlier call, by their names, lie in the folder beside those of this one.
+  private func othersBefore(_ count: Int) -> Int {
+    guard !isPicture, let entries = try? Folder.entries(of: output) else { return 0 }
+    return entries.count { entry in
+      guard let match = entry.name.wholeMatch(of: /(\d{6,})\.png/), let number = Int(match.1) else {
+        return false
+      }
+      return number >= count
+    }
+  }
+
   func run() throws {
-    try refuse(output: output, force: force)
+    try refuse(
+      output: output, force: force, isFolder: !isPicture,
+      reading: data.source().paths + [model.path])
     let file = try model.load()
     let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
     try file.requireFit(images)
     let chosen = images.prefix(count)
     try device.run(Job(file: file, images: chosen, output: output))
+    let others = othersBefore(chosen.count)
+    if others > 0 {
+      Console.note("Note: \(counted(others, "image")) of before stay in \(output)")
+    }
     try Console.result("Written: \(output), \(counted(chosen.count, "image"))")
   }
 
@@ -211,7 +231,7 @@ struct Reconstruct: ParsableCommand {
       let evaluator = try Evaluator(
         try file.network(on: backend), batchSize: min(256, images.count))
       let normalisation = file.description.normalisation
-      if output.lowercased().hasSuffix(".png") {
+      if Reconstruct.isPicture(output) {
         try ImageFile.writePNG(
           reconstructions(
             of: images, count: images.count, evaluator: evaluator, normalisation: normalisation),
@@ -230,16 +250,22 @@ struct Reconstruct: ParsableCommand {
   }
 }
 
-/// - Throws: where the file exists and may not be replaced, or has no place to be written.
-func refuse(output path: String, force: Bool) throws {
-  var isFolder: ObjCBool = false
-  let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+/// - Parameters:
+///   - isFolder: whether a folder is to be written.
+///   - sources: the paths of what is read.
+/// - Throws: where the output exists and may not be replaced, has no place to be written, or is read.
+func refuse(
+  output path: String, force: Bool, isFolder: Bool = false, reading sources: [String]
+) throws {
+  if !isFolder { try AtomicFile.requirePlace(at: path) }
+  let exists = FileManager.default.fileExists(atPath: path)
   guard force || !exists else {
     throw FileError(
-      path: path,
-      reason: "exists already; --force \(isFolder.boolValue ? "writes into" : "replaces") it")
+      path: path, reason: "exists already; --force \(isFolder ? "writes into" : "replaces") it")
+  }
+  guard !OutputNames(sources: sources).reads(path) else {
+    throw FileError(path: path, reason: "is what is read from; choose another --output")
   }
   // A folder that is there need not lie in one that can be written.
-  try isFolder.boolValue
-    ? Folder.requireWritable(in: path) : Folder.requireWritable(above: path)
+  try isFolder && exists ? Folder.requireWritable(in: path) : Folder.requireWritable(above: path)
 }

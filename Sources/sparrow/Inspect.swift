@@ -40,24 +40,29 @@ struct Inspect: ParsableCommand {
       valueName: "number"))
   var latent: [Int] = []
   @Option(
-    parsing: .unconditional, help: "How many of the most frequent latents are in exciters.png.")
-  var top = 16
+    parsing: .unconditional,
+    help: "How many of the most frequent latents are in exciters.png (default: 16).")
+  var top: Int?
   @Flag(
     inversion: .prefixedNo,
     help: "Fit the linear probe, or not; by default where there are labels.")
   var probe: Bool?
 
   func validate() throws {
-    try requirePositive(top, "--top")
+    if let top { try requirePositive(top, "--top") }
+    if top != nil, !latent.isEmpty {
+      throw ValidationError("--top and --latent exclude each other")
+    }
     try requirePath(output, "--output")
   }
 
   func run() throws {
-    try refuse(output: output, force: force)
     var isFolder: ObjCBool = false
     if FileManager.default.fileExists(atPath: output, isDirectory: &isFolder), !isFolder.boolValue {
       throw FileError(path: output, reason: "--output is a file, not a folder")
     }
+    try refuse(
+      output: output, force: force, isFolder: true, reading: data.source().paths + [model.path])
     let file = try model.load()
     let latents = file.description.training.network.latents
     for number in latent where !(0..<latents).contains(number) {
@@ -92,7 +97,7 @@ struct Inspect: ParsableCommand {
       var seen = Set<Int>()
       return latent.filter { seen.insert($0).inserted }
     }
-    return codes.byFrequency.prefix(top).filter { codes.firings[$0] > 0 }
+    return codes.byFrequency.prefix(top ?? 16).filter { codes.firings[$0] > 0 }
   }
 
   private struct Job: BackendTask {

@@ -72,7 +72,9 @@ struct SegmentCluster: ParsableCommand {
     let map = try folder.map { try namedClasses() ?? $0.inferClasses() }
     let (loaded, failures) = try readImages(images)
     for image in loaded { try model.description.normalisation.check(image.image, path: image.path) }
-    let names = OutputNames(sources: loaded.map(\.path))
+    let names = OutputNames(
+      sources: try ImageCases.list(images).flatMap(\.paths)
+        + (folder?.pairs.map(\.labelPath) ?? []))
     for image in loaded {
       for ending in [".png", "-overlay.png"] {
         try names.claim("\(output)/\(image.name)\(ending)", for: image.path)
@@ -118,13 +120,17 @@ struct SegmentCluster: ParsableCommand {
   ) throws -> SegmentationReport {
     var truths: [(image: Int, labels: [UInt8])] = []
     var overlaps = [UInt64](repeating: 0, count: k * classes.count)
-    for labelled in try folder.pairs.flatMap({ try $0.read(classes: classes) }) {
-      guard let index = images.firstIndex(where: { $0.name == labelled.name }) else { continue }
-      let truth = labelled.labels ?? []
-      for (cluster, label) in zip(clusters[index], truth) where label != SegmentationLoss.ignored {
-        overlaps[Int(cluster) * classes.count + Int(label)] += 1
+    let read = Set(images.map(\.path))
+    for pair in folder.pairs where read.contains(pair.image.paths[0]) {
+      for labelled in try pair.read(classes: classes) {
+        guard let index = images.firstIndex(where: { $0.name == labelled.name }) else { continue }
+        let truth = labelled.labels ?? []
+        for (cluster, label) in zip(clusters[index], truth)
+        where label != SegmentationLoss.ignored {
+          overlaps[Int(cluster) * classes.count + Int(label)] += 1
+        }
+        truths.append((index, truth))
       }
-      truths.append((index, truth))
     }
     let assigned = Assignment.classes(
       ofClusters: overlaps, clusters: k, classes: classes.count)

@@ -52,9 +52,11 @@ struct SegmentCompare: ParsableCommand {
     guard images.count >= 2 else {
       throw Problem("a comparison needs two labelled images or more, and there is one")
     }
-    let folds = folds ?? min(3, images.count)
-    guard folds <= images.count else {
-      throw Problem("--folds \(folds), but there are \(images.count) labelled images")
+    // Pages of one file are in one fold.
+    let files = Set(images.map(\.path)).count
+    let folds = folds ?? min(3, files)
+    guard folds <= files else {
+      throw Problem("--folds \(folds), but there are \(files) labelled images")
     }
     let normalisation = try front?.description.normalisation ?? content.normalisation()
     for image in images { try normalisation.check(image.image, path: image.path) }

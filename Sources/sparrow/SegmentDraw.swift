@@ -34,16 +34,27 @@ struct SegmentDraw: ParsableCommand {
     try requirePath(output, "--output")
   }
 
+  private static func name(_ index: Int) -> String { String(format: "cells%03d.png", index) }
+
   func run() throws {
     for part in ["images", "labels"] {
-      try Folder.requireWritable(in: "\(output)/\(part)", given: output)
+      let folder = "\(output)/\(part)"
+      try Folder.requireWritable(in: folder, given: output)
+      // What is drawn would be taken together with them.
+      let others =
+        try FileManager.default.fileExists(atPath: folder) ? Folder.entries(of: folder) : []
+      let drawn = Set((0..<count).map(Self.name))
+      if let other = others.map(\.name).filter({ !drawn.contains($0) }).min() {
+        throw FileError(
+          path: folder, reason: "holds other files, such as \(other); choose another --output")
+      }
     }
     for path in [output, "\(output)/images", "\(output)/labels"] { try Folder.make(path) }
     let generator = CellGenerator(seed: seed)
     let progress = FileProgress("drawing")
     for index in 0..<count {
       let picture = generator.picture(index, width: size, height: size)
-      let name = String(format: "cells%03d.png", index)
+      let name = Self.name(index)
       try ImageFile.writePNG(picture.image, to: "\(output)/images/\(name)")
       try ImageFile.writePNG(picture.labels, to: "\(output)/labels/\(name)")
       progress.show(index + 1, of: count)

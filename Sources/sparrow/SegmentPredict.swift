@@ -104,11 +104,11 @@ struct SegmentPredict: ParsableCommand {
       _ written: inout Int, _ progress: RowProgress
     ) throws {
       let source = try ImageRows(entry)
-      for page in 0..<source.pageCount {
+      for (number, page) in source.pages.enumerated() {
         try source.turn(to: page)
         try model.description.normalisation.check(
           channels: source.channels, sampleType: source.sampleType, path: entry.paths[0])
-        let name = entry.name(ofPage: page, among: source.pageCount)
+        let name = entry.name(ofPage: number, among: source.pages.count)
         let outputs = try PredictionOutputs(
           base: "\(output)/\(name)", source: source, model: model,
           wantsProbabilities: wantsProbabilities, wantsUncertainty: wantsUncertainty,

@@ -166,10 +166,11 @@ struct SegmentPretrain: ParsableCommand {
           images: images, normalisation: description.normalisation, from: state, keeper: keeper,
           verification: verification, on: backend, report: log.show)
       }
-      try model.write(to: folder.model)
-      try folder.write(log)
+      // First, since it tells whether the model is of any use.
       let report = try Pretrainer.evaluate(model, images: images, on: backend)
       try keeping.session.check()
+      try model.write(to: folder.model)
+      try folder.write(log)
       try ImageFile.writePNG(report.picture, to: folder.picturePath)
       keeping.finish()
       try Console.result(

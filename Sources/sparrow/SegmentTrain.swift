@@ -90,6 +90,14 @@ struct SegmentTrain: ParsableCommand {
     let names = classes.names.joined(separator: ", ")
     let more = others.map { ", \(counted($0.images.count, "image")) without labels" } ?? ""
     Console.note("Data: \(counted(images.count, "labelled image"))\(more), classes \(names)")
+    if let others {
+      let known =
+        others.images.count
+        - SelfTraining.others(others.images, than: images, normalisation: normalisation).count
+      if known > 0 {
+        Console.note("Note: \(known) of the images without labels are among the labelled ones")
+      }
+    }
     Console.note("Network: \(shape.summary), \(front == nil ? "from scratch" : "pretrained")")
     if let outlines = settings.outlines {
       Console.note(
@@ -176,10 +184,12 @@ struct SegmentTrain: ParsableCommand {
             if $0 == $1 { progress.finish() }
           }, report: log.show)
       }
-      try model.write(to: folder.model)
-      try folder.write(log)
+      // First, since it tells whether the model is of any use.
       let predictor = try SegmentationPredictor(model, on: backend)
       let prediction = try predictor.predict(originals[0].image)
+      try keeping.session.check()
+      try model.write(to: folder.model)
+      try folder.write(log)
       try keeping.session.check()
       try ImageFile.writePNG(
         SegmentationPicture.comparison(
@@ -212,7 +222,7 @@ struct LabelledOptions: ParsableArguments {
   @Flag(help: "Labels are scribbles: 0 means unlabelled.") var scribbles = false
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Use so many of the labelled images, drawn by the seed.", valueName: "count")
+    help: ArgumentHelp("Use so many of the labelled files, drawn by the seed.", valueName: "count")
   )
   var limit: Int?
 
@@ -261,7 +271,7 @@ struct LabelledOptions: ParsableArguments {
     var folder = try LabelledFolder(images: images, labels: labels)
     if let limit {
       guard limit <= folder.pairs.count else {
-        throw Problem("--limit \(limit), but \(images) has \(folder.pairs.count) labelled images")
+        throw Problem("--limit \(limit), but \(images) has \(folder.pairs.count) labelled files")
       }
       folder = folder.limited(to: limit, seed: seed)
     }
@@ -271,6 +281,15 @@ struct LabelledOptions: ParsableArguments {
     progress.finish()
     guard !content.images.isEmpty else {
       throw content.failures.first ?? FileError(path: images, reason: "no image could be read")
+    }
+    guard content.images.contains(where: \.isLabelled) else {
+      throw FileError(path: labels, reason: "no pixel is labelled as any of \(map.description)")
+    }
+    let missing = map.names.indices.filter { index in
+      !content.images.contains { $0.labels?.contains(UInt8(index)) ?? false }
+    }
+    for index in missing {
+      Console.note("Warning: no pixel is labelled as \(map.names[index])")
     }
     return (content, map)
   }

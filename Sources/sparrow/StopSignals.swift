@@ -57,6 +57,10 @@ enum StopSignals {
 }
 
 private func handle(_ number: Int32) {
-  if StopSignals.received != 0 { _exit(128 + number) }
-  StopSignals.received = number
+  // A session that ends sends SIGHUP after SIGTERM at once, which is no second wish.
+  if StopSignals.received == 0 {
+    StopSignals.received = number
+  } else if number != SIGHUP || StopSignals.received == SIGHUP {
+    _exit(128 + number)
+  }
 }

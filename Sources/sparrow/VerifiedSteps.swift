@@ -15,7 +15,10 @@ extension StepVerification<ReferenceBackend> {
   }
 
   func noteResult() {
-    guard steps > 0 else { return }
+    guard steps > 0 else {
+      return Console.note(
+        "Note: --verify-every \(interval): no step had such a number, none was verified")
+    }
     Console.note(
       "Verified: \(counted(steps, "step")) done again on the reference, all within their bounds, "
         + "of which \(worst.operation) came to \(significant(100 * worst.ratio, 2)) %")

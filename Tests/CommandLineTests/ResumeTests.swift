@@ -106,6 +106,19 @@ struct RunPlace: Sendable {
       ])
   }
 
+  /// As the end of a session sends them.
+  @Test func aHangUpAfterTheWishToStopIsNoSecondOne() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let outcome = try await Tool.run(
+      [
+        "train", "--data", "glyphs:300", "--epochs", "100000", "--output", run, "--device",
+        "reference", "--checkpoint-every", "1e",
+      ], through: Wrapper.afterCheckpoint(of: run, "kill -TERM $p; kill -HUP $p"))
+    #expect(outcome.status == 143, "\(outcome.errors)")
+    #expect(outcome.errors.contains("Stopped by SIGTERM after"), "\(outcome.errors)")
+  }
+
   @Test(arguments: [("INT", 130), ("TERM", 143), ("HUP", 129)])
   func aSignalSavesAndStops(name: String, status: Int) async throws {
     let folder = try TemporaryFolder()

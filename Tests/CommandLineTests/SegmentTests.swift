@@ -137,6 +137,115 @@ private struct Cells: Sendable {
           + "that of \(two.file("a.png"))"), "\(collision.errors)")
   }
 
+  /// Nor labels, nor the images of a model's own verbs.
+  @Test func whatIsReadIsNeverReplaced() async throws {
+    let cells = try await Cells.shared.value
+    let folder = try TemporaryFolder()
+    let front = folder.file("front")
+    let pretraining = try await Tool.onReference(
+      "segment", "pretrain", "--images", cells.images, "--preset", "small", "--steps", "1",
+      "--batch", "1", "--crop", "32", "--output", front)
+    try #require(pretraining.status == 0, "\(pretraining.errors)")
+    for (source, kind) in [(cells.images, "images"), (cells.labels, "labels")] {
+      _ = try folder.makeFolder(kind)
+      for name in try FileManager.default.contentsOfDirectory(atPath: source) {
+        try folder.write(bytes(of: "\(source)/\(name)"), to: "\(kind)/\(name)")
+      }
+    }
+    let (images, labels) = (folder.file("images"), folder.file("labels"))
+    let before = folder.names.sorted()
+    for output in [images, labels] {
+      let outcome = try await Tool.onReference(
+        "segment", "cluster", "--model", front, "--images", images, "--labels", labels, "--k", "2",
+        "--output", output)
+      expectFailure(outcome, "which is one of the files to read")
+    }
+    let model = folder.file("m/model.safetensors")
+    let training = try await Tool.onReference(
+      "train", "--data", "images:\(images)", "--epochs", "1", "--batch", "2", "--layers",
+      "2304-8-4-8-2304", "--output", folder.file("m"))
+    try #require(training.status == 0, "\(training.errors)")
+    for verb in ["reconstruct", "inspect"] {
+      let outcome = try await Tool.onReference(
+        verb, "--model", model, "--data", "images:\(images)", "--force", "--output", images)
+      expectFailure(outcome, "is what is read from; choose another --output")
+    }
+    for output in [model, "\(images)/cells000.png"] {
+      let outcome = try await Tool.onReference(
+        "encode", "--model", model, "--data", "images:\(images)", "--force", "--output", output)
+      expectFailure(outcome, "\(output): is what is read from; choose another --output")
+    }
+    #expect(folder.names.filter { !$0.hasPrefix("m") }.sorted() == before)
+    for name in try FileManager.default.contentsOfDirectory(atPath: cells.images) {
+      #expect(try bytes(of: "\(images)/\(name)") == bytes(of: "\(cells.images)/\(name)"))
+      #expect(try bytes(of: "\(labels)/\(name)") == bytes(of: "\(cells.labels)/\(name)"))
+    }
+    // An image that cannot be read takes nothing from the others' figures.
+    try folder.write(
+      Array(bytes(of: "\(images)/cells001.png").prefix(100)), to: "images/cells001.png")
+    let scored = try await Tool.onReference(
+      "segment", "cluster", "--model", front, "--images", images, "--labels", labels, "--k", "2",
+      "--output", folder.file("clusters"))
+    #expect(scored.status == 1 && scored.output.contains("Written: 2 masks"), "\(scored.errors)")
+    #expect(scored.errors.contains("1 file could not be used"), "\(scored.errors)")
+    // What is drawn is not to be taken together with other images.
+    let drawn = try await Tool.run(
+      "segment", "draw", "--count", "2", "--size", "48", "--output", folder.path)
+    expectFailure(drawn, "holds other files, such as cells002.png; choose another --output")
+  }
+
+  @Test func aSegmenterThatDivergesIsNoSuccess() async throws {
+    let cells = try await Cells.shared.value
+    let folder = try TemporaryFolder()
+    let settings = [
+      "--learning-rate", "1e30", "--steps", "1", "--batch", "1", "--crop", "32", "--preset",
+      "small", "--device", "reference", "--images", cells.images,
+    ]
+    for verb in [["train", "--labels", cells.labels], ["pretrain"]] {
+      let outcome = try await Tool.run(
+        ["segment"] + verb + settings + ["--output", folder.file(verb[0])])
+      #expect(
+        outcome.status == 1 && outcome.output == ""
+          && outcome.errors.contains("is no finite number: its training diverged"),
+        "\(outcome.errors)")
+    }
+    #expect(!folder.names.contains { $0.hasSuffix("model.safetensors") }, "\(folder.names)")
+  }
+
+  @Test func labelsWithoutAClassAreAnError() async throws {
+    let cells = try await Cells.shared.value
+    let folder = try TemporaryFolder()
+    let labels = try folder.makeFolder("labels")
+    let names = try FileManager.default.contentsOfDirectory(atPath: cells.labels).sorted()
+    func write(_ values: [UInt8]) throws {
+      for (name, value) in zip(names, values) {
+        try ImageFile.writePNG(
+          Image(
+            width: 48, height: 48, channels: 1, samples: .init(repeating: value, count: 48 * 48)),
+          to: "\(labels)/\(name)")
+      }
+    }
+    func run(_ verb: String) async throws -> Tool.Outcome {
+      try await Tool.run(
+        [
+          "segment", verb, "--images", cells.images, "--labels", labels, "--classes", "a=1,b=2",
+          "--ignore", "0", "--steps", "1", "--batch", "1", "--preset", "small", "--device",
+          "reference",
+        ] + (verb == "train" ? ["--output", folder.file("run")] : []))
+    }
+    try write([0, 0, 0])
+    for verb in ["train", "compare"] {
+      expectFailure(try await run(verb), "\(labels): no pixel is labelled as any of a=1,b=2")
+    }
+    try write([1, 0, 0])
+    let some = try await run("train")
+    #expect(
+      some.status == 0 && some.errors.contains("Warning: no pixel is labelled as b"),
+      "\(some.errors)")
+    let folds = try await run("compare")
+    #expect(folds.status == 1 && folds.errors.contains("no pixel of the images to train on is"))
+  }
+
   @Test func everyPageIsAnImage() async throws {
     let cells = try await Cells.shared.value
     let folder = try TemporaryFolder()

@@ -126,6 +126,11 @@ import Testing
       status: 64, "not 1-\\n-1")
   }
 
+  @Test func helpOfHelpIsHelp() async throws {
+    #expect(try await Tool.run("help", "help").status == 0)
+    #expect(try await Tool.run("help", "segment", "train").output.contains("segment train"))
+  }
+
   @Test func variablesOfTheEnvironmentAreChecked() async throws {
     for (name, value) in [
       ("SPARROW_SELF_TEST_LIMIT", "soon"), ("SPARROW_SELF_TEST_LIMIT", "-1"),

@@ -131,6 +131,29 @@ struct LabelledFolderTests {
     }
   }
 
+  /// A smaller copy for a quick look, and a mask of what is transparent, are no images.
+  @Test func copiesAreNoImages() throws {
+    let folder = try TemporaryFolder()
+    func images(_ kinds: [Int]) throws -> [Float] {
+      let path = try folder.write(
+        PagedTIFF.bytes(
+          kinds.indices.map { [UInt8(10 * $0), 1] }, width: 2, height: 1, kinds: kinds),
+        to: "s.tif")
+      let pages = try SampleImage.pages(of: path)
+      let rows = try ImageRows(ImageCases.list(path)[0])
+      #expect(rows.pages.count == pages.count)
+      for (page, image) in zip(rows.pages, pages) {
+        try rows.turn(to: page)
+        #expect(try rows.rows(0..<1) == image.samples)
+      }
+      return pages.map { $0.samples[0] }
+    }
+    #expect(try images([0, 1, 0, 4, 5, 2]) == [0, 20, 50])
+    #expect(try images([1, 0]) == [10])
+    #expect(try SampleImage.read(folder.file("s.tif")).samples[0] == 10)
+    #expect(try images([1, 1]) == [0, 10])
+  }
+
   /// What a prediction writes beside masks is none; an image that is called so is.
   @Test func picturesBesideMasksArePassedOver() throws {
     let folder = try TemporaryFolder()
@@ -143,6 +166,19 @@ struct LabelledFolderTests {
     let set = try LabelledFolder(images: masks, labels: labels, ofPredictions: true)
     #expect(set.pairs.map(\.image.name) == ["a", "b-overlay"])
     #expect(error { _ = try LabelledFolder(images: masks, labels: labels) } != nil)
+    // One that has a label is no picture.
+    try folder.write("labels/a-overlay.png")
+    let more = try LabelledFolder(images: masks, labels: labels, ofPredictions: true)
+    #expect(more.pairs.map(\.image.name) == ["a", "a-overlay", "b-overlay"])
+  }
+
+  /// The same name in two forms of Unicode, between which another sorts.
+  @Test func namesThatReadTheSame() throws {
+    let folder = try TemporaryFolder()
+    for name in ["e\u{301}.png", "f.png", "\u{e9}.png"] { try folder.write("images/\(name)") }
+    #expect(
+      error { _ = try ImageCases.list(folder.file("images")) }?.reason
+        .hasPrefix("has the base name of ") == true)
   }
 
   @Test func framesOfAFilmAreNoChannels() throws {

@@ -60,10 +60,21 @@ private func halves(_ name: String, seed: UInt64, labelled: Bool) -> LabelledIma
     #expect(SelfTraining.drawn([], pixels: 1e6, seed: 1).isEmpty)
   }
 
-  @Test func aLabelledImageIsNoOther() {
-    let labelled = halves("a", seed: 1, labelled: true)
-    let others = [halves("a", seed: 1, labelled: false), halves("b", seed: 2, labelled: false)]
-    #expect(SelfTraining.others(others, than: [labelled]).map(\.name) == ["b"])
+  @Test func aLabelledImageIsNoOther() throws {
+    let read = halves("a", seed: 1, labelled: true)
+    var counter = PercentileCounter(like: read.image)
+    try counter.add(read.image, path: "a")
+    let normalisation = counter.normalisation()
+    let labelled = LabelledImage(
+      name: read.name, image: normalisation(read.image), labels: read.labels)
+    // Numbered images of two folders have the same names.
+    let others = [
+      halves("a", seed: 1, labelled: false), halves("b", seed: 1, labelled: false),
+      halves("a", seed: 2, labelled: false),
+    ]
+    let left = SelfTraining.others(others, than: [labelled], normalisation: normalisation)
+    #expect(left.map(\.name) == ["b", "a"])
+    #expect(left[1].image == others[2].image)
   }
 
   /// Zero at the restart and at the end, and all of it a warm-up after the start and the restart.

@@ -101,6 +101,8 @@ typedef struct {
   uint64_t chunk_bytes;
   // Of one row of a strip; 0 for tiles.
   uint64_t row_bytes;
+  // Whether it is said to be a smaller copy of another page, or a mask of one.
+  bool is_copy;
 } sparrow_tiff_page;
 
 // `descriptor` must stay open until the file is closed. NULL on failure.
