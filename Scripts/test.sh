@@ -24,25 +24,21 @@ devices=$("$sparrow" devices)
 devices_status=$?
 printf '%s\n\n' "$devices"
 
-# Three processes, which keep two cores busy to the end: PoCL compiles one kernel at a time in each,
-# which is most of what the tests of the operations take, and half of all. The words of the second
-# and third follow the first's. All only read what was built, so that none need wait for another.
+# Two processes, for two cores: PoCL compiles one kernel at a time in each, which is most of what
+# the tests of the operations take, and half of all. The second one's words follow the first's.
+# Both only read what was built, so that neither need wait for the other.
 run() {
   # shellcheck disable=SC2086
   $swift test -c release --skip-build --disable-xctest --ignore-lock "$@"
 }
-cases='^BackendTests\.DeviceOperationTests[./]'
-operations='^(BackendTests|DeviceTrustTests\.SelfTestTests)[./]'
-words=$(mktemp -d) || exit
-trap 'rm -rf "$words"' EXIT
-run --filter "$cases" >"$words/cases" 2>&1 &
-first=$!
-run --filter "$operations" --skip "$cases" >"$words/operations" 2>&1 &
-second=$!
-run --skip "$operations"
+half='^(BackendTests|DeviceTrustTests\.SelfTestTests)[./]'
+operations=$(mktemp) || exit
+trap 'rm -f "$operations"' EXIT
+run --filter "$half" >"$operations" 2>&1 &
+run --skip "$half"
 status=$?
-for process in $first $second; do wait "$process" || status=$?; done
-cat "$words/cases" "$words/operations"
+wait $! || status=$?
+cat "$operations"
 
 if [ $devices_status -ne 0 ]; then
   echo "'sparrow devices' failed with status $devices_status" >&2

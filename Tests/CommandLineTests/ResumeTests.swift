@@ -9,6 +9,18 @@ extension Wrapper {
     afterCheckpoint(of: run, "sleep \(seconds); kill -\(name) $p")
   }
 
+  /// Sent when the tool has written a checkpoint itself, after which it listens.
+  static func signal(_ name: String, afterANewCheckpointOf run: String) -> [String] {
+    let path = "\"\(run)/checkpoint.safetensors\""
+    return afterCheckpoint(
+      of: run,
+      """
+      before=$(ls -i \(path))
+        while kill -0 $p 2>/dev/null && [ "$(ls -i \(path))" = "$before" ]; do sleep 0.01; done
+        kill -\(name) $p
+      """)
+  }
+
   /// The tool is started with signals that it ignores.
   static func ignoring(_ names: String) -> [String] {
     ["/bin/sh", "-c", "trap '' \(names); exec \"$@\"", "sh"]
@@ -167,7 +179,9 @@ struct RunPlace: Sendable {
     #expect([130, 143].contains(outcome.status), "\(outcome.errors)")
     #expect(!outcome.errors.contains("Stopped by"), "\(outcome.errors)")
     // The first alone has the run saved, and said so.
-    let first = try await resume(run, through: Wrapper.signal("INT", to: run, after: 0.2))
+    let first = try await resume(
+      run, "--checkpoint-every", "1e",
+      through: Wrapper.signal("INT", afterANewCheckpointOf: run))
     #expect(first.status == 130 && first.errors.contains("Stopped by SIGINT"), "\(first.errors)")
   }
 
