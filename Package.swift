@@ -36,6 +36,7 @@ let package = Package(
     .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG", "CTIFF"]),
     // C for what the linker notes in an executable, which Swift's view of the system lacks.
     .target(name: "CExecutable"),
+    // And for words that a signal's handler shares, which Swift's own atomics need a newer macOS for.
     .target(name: "CSignals"),
     // The OpenCL C sources, embedded.
     .target(

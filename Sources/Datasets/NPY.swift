@@ -83,18 +83,17 @@ package enum NPY {
       throw failure("the header promises \(shape) elements, more than the file can hold")
     }
     try checkFitsMemory(byteCount, path: path)
-    // Nothing is written into the empty array, which all threads share.
-    let values =
-      try count == 0
-      ? []
-      : [Element](unsafeUninitializedCapacity: count) {
-        buffer, initialized in
+    var values: [Element] = []
+    // Else the initializer would write into the empty array, which all threads share.
+    if count > 0 {
+      values = try [Element](unsafeUninitializedCapacity: count) { buffer, initialized in
         let target = UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: byteCount)
         guard try reader.read(into: target) == byteCount else {
           throw failure("truncated: the header promises \(byteCount) bytes after byte \(start)")
         }
         initialized = count
       }
+    }
     guard try reader.isAtEnd() else {
       let offset = start + byteCount
       throw FileError(path: path, offset: offset, reason: "bytes follow the \(shape) elements")

@@ -1,11 +1,9 @@
 import CSignals
 import Foundation
+import Imaging
 
 /// What a user's interruption must not leave behind.
 package enum Interruption {
-  /// Those that ask a process to end.
-  package static let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
-
   /// What the handler reads, in memory that stays: it must not allocate or take a lock, and may run
   /// on another thread than what it interrupts.
   private struct Word {
@@ -82,35 +80,23 @@ package enum Interruption {
     let text = strdup(path)
     Word.path.value = Int(bitPattern: text)
     Word.deferred.value = 0
-    for number in signals {
-      let handler = signal(number, handle)
-      Word.before(number).value = unsafeBitCast(handler, to: Int.self)
-      if isIgnoring(handler) { signal(number, handler) }
+    for number in Signals.asking {
+      Word.before(number).value = unsafeBitCast(
+        Signals.handle(number, by: handle), to: Int.self)
     }
     defer {
-      for number in signals { signal(number, handlerBefore(number)) }
+      for number in Signals.asking { signal(number, handlerBefore(number)) }
       Word.path.value = 0
       free(text)
     }
     return body(Writer(isGuarded: true))
   }
 
-  #if canImport(Darwin)
-    private typealias Handler = @convention(c) (Int32) -> Void
-  #else
-    private typealias Handler = __sighandler_t
-  #endif
-
-  private static func handlerBefore(_ number: Int32) -> Handler? {
-    unsafeBitCast(Word.before(number).value, to: Handler?.self)
+  private static func handlerBefore(_ number: Int32) -> Signals.Handler? {
+    unsafeBitCast(Word.before(number).value, to: Signals.Handler?.self)
   }
 
-  /// What is ignored, as under `nohup`, stays so. `SIG_IGN` is the number 1.
-  private static func isIgnoring(_ handler: Handler?) -> Bool {
-    unsafeBitCast(handler, to: Int.self) == 1
-  }
-
-  private static let handle: Handler = { number in
+  private static let handle: Signals.Handler = { number in
     let isFirst = Word.deferred.exchange(Int(number)) == 0
     if Word.isDeferring.value != 0, isFirst { return }
     if let path = UnsafePointer<CChar>(bitPattern: Word.path.value) { unlink(path) }

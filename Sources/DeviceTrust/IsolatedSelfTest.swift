@@ -1,4 +1,5 @@
 import Foundation
+import Imaging
 
 /// Runs a self-test in processes of its own, so that a driver which crashes or hangs takes down
 /// these and not the one that wants to know.
@@ -155,7 +156,7 @@ private final class Child {
     // What the parent ignores, as it does some of these while it waits, ends the child.
     var signals = sigset_t()
     sigemptyset(&signals)
-    for number in Interruption.signals + [SIGABRT, SIGALRM, SIGPIPE] {
+    for number in Signals.asking + [SIGABRT, SIGALRM, SIGPIPE] {
       sigaddset(&signals, number)
     }
     posix_spawnattr_setsigdefault(&attributes, &signals)

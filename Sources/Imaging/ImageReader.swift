@@ -121,12 +121,15 @@ package final class ImageReader {
     return pages.isEmpty ? Array(0..<pageCount) : pages
   }
 
-  /// - Throws: `FileError` where several pages are images.
-  package func requireOneImage() throws {
-    let count = try imagePages().count
-    guard count == 1 else {
-      throw FileError(path: path, reason: "has \(count) pages where one is expected")
+  /// Goes to the one page that is an image.
+  ///
+  /// - Throws: `FileError` where several are.
+  package func turnToOnlyImage() throws {
+    let pages = try imagePages()
+    guard pages.count == 1 else {
+      throw FileError(path: path, reason: "has \(pages.count) pages where one is expected")
     }
+    try turn(to: pages[0])
   }
 
   /// Fills `target` with `rows`, channels interleaved, values as stored.

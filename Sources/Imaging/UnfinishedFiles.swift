@@ -38,20 +38,10 @@ package enum UnfinishedFiles {
   package static func removeWhenInterrupted() {
     // Made before a signal can come.
     _ = places
-    for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-      let before = signal(number, handle)
-      // What is ignored, as under `nohup`, stays so. `SIG_IGN` is the number 1.
-      if unsafeBitCast(before, to: Int.self) == 1 { signal(number, before) }
-    }
+    for number in Signals.asking { Signals.handle(number, by: handle) }
   }
 
-  #if canImport(Darwin)
-    private typealias Handler = @convention(c) (Int32) -> Void
-  #else
-    private typealias Handler = __sighandler_t
-  #endif
-
-  private static let handle: Handler = { number in
+  private static let handle: Signals.Handler = { number in
     for place in 0..<capacity {
       let path = sparrow_word_exchange(places + place, 0)
       if let path = UnsafePointer<CChar>(bitPattern: path) { unlink(path) }

@@ -48,6 +48,13 @@ package struct Comparison: Sendable {
 }
 
 extension Comparison {
+  /// The files that the images are pages of, in their order. Pages of one file are alike: all of them
+  /// are in one fold.
+  package static func files(of images: [LabelledImage]) -> [String] {
+    var seen: Set<String> = []
+    return images.map(\.path).filter { seen.insert($0).inserted }
+  }
+
   /// The images of each fold: every image is in one, and folds differ by one image at most.
   package static func folds(count: Int, of images: Int, seed: UInt64) -> [[Int]] {
     precondition(count >= 2 && count <= images, "\(count) folds of \(images) images")
@@ -75,10 +82,7 @@ extension Comparison {
     let methods = ComparedMethod.allCases.filter {
       pretrained != nil || ($0 != .pretrained && $0 != .frozen)
     }
-    // Pages of one file are alike: all of them are in one fold.
-    let files = images.map(\.path).reduce(into: [String]()) { files, path in
-      if files.last != path { files.append(path) }
-    }
+    let files = Self.files(of: images)
     let parts = Self.folds(count: folds, of: files.count, seed: training.seed).map { fold in
       let held = Set(fold.map { files[$0] })
       return images.indices.filter { held.contains(images[$0].path) }

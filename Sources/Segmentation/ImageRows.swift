@@ -17,8 +17,8 @@ package final class ImageRows {
   package init(_ entry: ImageCase) throws {
     try entry.check()
     readers = try entry.paths.map { try ImageReader(path: $0) }
-    if readers.count > 1 { for reader in readers { try reader.requireOneImage() } }
-    pages = try readers[0].imagePages()
+    if readers.count > 1 { for reader in readers { try reader.turnToOnlyImage() } }
+    pages = try readers.count > 1 ? [readers[0].page] : readers[0].imagePages()
     for (reader, path) in zip(readers, entry.paths).dropFirst()
     where (reader.width, reader.height) != (width, height) || reader.sampleType != sampleType {
       throw FileError(

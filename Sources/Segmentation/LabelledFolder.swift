@@ -31,9 +31,11 @@ package struct LabelledFolder: Sendable {
   package init(
     images: String, labels: String, allowsUnlabelled: Bool = false, ofPredictions: Bool = false
   ) throws {
-    let wanted = ofPredictions ? Set(try ImageCases.files(in: labels).map(\.name)) : nil
+    // What is wrong with the images is said first.
+    let listing = Result { try ImageCases.files(in: labels) }
+    let wanted = ofPredictions ? Set((try? listing.get())?.map(\.name) ?? []) : nil
     let imageFiles = try ImageCases.files(in: images, passesOverPicturesBut: wanted)
-    let labelFiles = try ImageCases.files(in: labels)
+    let labelFiles = try listing.get()
     let labelPaths = Dictionary(uniqueKeysWithValues: labelFiles.map { ($0.name, $0.path) })
     let cases =
       imageFiles.allSatisfy { $0.hasChannel && labelPaths[$0.name] == nil }

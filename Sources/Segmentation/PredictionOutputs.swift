@@ -4,7 +4,7 @@ import Imaging
 
 /// The files that the prediction of one image makes, written row by row and named at the end.
 package final class PredictionOutputs {
-  private let base: String
+  private let overlayPath: String
   private let width, height: Int
   private let classes: ClassMap
   private let normalisation: PercentileNormalisation
@@ -17,9 +17,9 @@ package final class PredictionOutputs {
   private var labels: [UInt8] = []
   private var maps: [[Float]] = []
   private var entropy: [Float] = []
-  private let wantsUncertainty: Bool
-  /// The classes' names as parts of files' names, no two the same.
-  private let fileNames: [String]
+  /// The paths of each class's probability and of the uncertainty, without their endings; empty where
+  /// they are not wanted.
+  private let probabilityPaths, uncertaintyPaths: [String]
   /// Whether pictures were asked for and the image is too large for them.
   package let leavesOutPictures: Bool
 
@@ -33,7 +33,6 @@ package final class PredictionOutputs {
     base: String, source: ImageRows, model: SegmenterModel, wantsProbabilities: Bool,
     wantsUncertainty: Bool, wantsOverlay: Bool, claim: (String) throws -> Void = { _ in }
   ) throws {
-    self.base = base
     (width, height) = (source.width, source.height)
     classes = model.description.classes
     normalisation = model.description.normalisation
@@ -41,38 +40,36 @@ package final class PredictionOutputs {
     let hasPictures = height <= Self.largestPicture / width
     leavesOutPictures =
       !hasPictures && (wantsOverlay || wantsProbabilities || wantsUncertainty)
-    let fileNames = Self.fileNames(classes.names)
-    self.fileNames = fileNames
+    let names = wantsProbabilities ? Self.fileNames(classes.names) : []
     let maskPath = base + (source.format == .tiff ? ".tif" : ".png")
-    let maps =
-      (wantsProbabilities ? fileNames.map { "\(base)-probability-\($0)" } : [])
-      + (wantsUncertainty ? ["\(base)-uncertainty"] : [])
+    let (overlayPath, probabilityPaths, uncertaintyPaths) = (
+      base + "-overlay.png", names.map { "\(base)-probability-\($0)" },
+      wantsUncertainty ? ["\(base)-uncertainty"] : []
+    )
+    (self.overlayPath, self.probabilityPaths, self.uncertaintyPaths) = (
+      overlayPath, probabilityPaths, uncertaintyPaths
+    )
     try claim(maskPath)
-    for path in maps { try claim(path + ".tif") }
-    if hasPictures {
-      for path in maps { try claim(path + ".png") }
-      if wantsOverlay { try claim(base + "-overlay.png") }
+    for path in probabilityPaths + uncertaintyPaths {
+      try claim(path + ".tif")
+      if hasPictures { try claim(path + ".png") }
     }
+    if hasPictures, wantsOverlay { try claim(overlayPath) }
     mask = try RowWriter(
       path: maskPath, width: width, height: height,
       channels: 1, sampleType: classes.fitsBytes ? .uint8 : .uint16)
-    func writer(_ name: String) throws -> RowWriter {
+    func writer(_ path: String) throws -> RowWriter {
       try RowWriter(
-        path: "\(base)-\(name).tif", width: width, height: height, channels: 1,
-        sampleType: .float32)
+        path: path + ".tif", width: width, height: height, channels: 1, sampleType: .float32)
     }
-    probabilities =
-      wantsProbabilities
-      ? try fileNames.map { try writer("probability-\($0)") }
-      : []
-    uncertainty = wantsUncertainty ? try writer("uncertainty") : nil
-    self.wantsUncertainty = wantsUncertainty
+    probabilities = try probabilityPaths.map(writer)
+    uncertainty = try uncertaintyPaths.map(writer).first
     self.wantsOverlay = wantsOverlay && hasPictures
     if hasPictures, wantsOverlay || wantsProbabilities || wantsUncertainty {
       image = SampleImage(
         width: width, height: height, channels: source.channels, sampleType: source.sampleType,
         samples: [Float](repeating: 0, count: width * height * source.channels))
-      self.maps = wantsProbabilities ? classes.names.map { _ in [] } : []
+      maps = wantsProbabilities ? classes.names.map { _ in [] } : []
     }
   }
 
@@ -143,18 +140,18 @@ package final class PredictionOutputs {
       try ImageFile.writePNG(
         SegmentationPicture.overlay(
           image, labels: labels, names: classes.names, normalisation: normalisation),
-        to: base + "-overlay.png")
+        to: overlayPath)
     }
-    for ((name, fileName), map) in zip(zip(classes.names, fileNames), maps) {
+    for ((name, path), map) in zip(zip(classes.names, probabilityPaths), maps) {
       try ImageFile.writePNG(
         SegmentationPicture.map(
           map, width: width, height: height, title: "probability of \(name)"),
-        to: "\(base)-probability-\(fileName).png")
+        to: path + ".png")
     }
-    if wantsUncertainty {
+    for path in uncertaintyPaths {
       try ImageFile.writePNG(
         SegmentationPicture.map(entropy, width: width, height: height, title: "uncertainty"),
-        to: base + "-uncertainty.png")
+        to: path + ".png")
     }
   }
 }

@@ -88,8 +88,7 @@ extension SampleImage {
   /// - Throws: `FileError` as `pages(of:)` does, and where there are several pages.
   package static func read(_ path: String) throws -> SampleImage {
     let reader = try ImageReader(path: path)
-    try reader.requireOneImage()
-    try reader.turn(to: reader.imagePages()[0])
+    try reader.turnToOnlyImage()
     return try read(reader)
   }
 

@@ -20,22 +20,27 @@ package struct StepRecord: Sendable {
 }
 
 extension TrainingStep {
-  /// Does a step, and tells what doing it again takes.
+  /// Does a step, and tells what doing it again takes, where its number is a multiple of `interval`.
   ///
   /// - Parameters:
+  ///   - interval: none is told of when nil.
   ///   - epoch: of the step, counted from 1, and `stepInEpoch` its number there.
   ///   - images: those of its batch.
   ///   - rowError: receives the figures of the batch, as in `train`, and `rowL0` too.
   ///   - perform: does the step.
-  func recording(
-    epoch: Int, stepInEpoch: Int, images: [UInt32], rowError: B.Floats, rowL0: B.Floats,
-    perform: () throws -> Void
-  ) throws -> StepRecord {
+  func record(
+    every interval: Int?, epoch: Int, stepInEpoch: Int, images: ArraySlice<UInt32>,
+    rowError: B.Floats, rowL0: B.Floats, perform: () throws -> Void
+  ) throws -> StepRecord? {
     let number = optimizer.stepCount + 1
+    guard let interval, number.isMultiple(of: interval) else {
+      try perform()
+      return nil
+    }
     let before = try state()
     try perform()
     return StepRecord(
-      step: number, epoch: epoch, stepInEpoch: stepInEpoch, images: images, before: before,
+      step: number, epoch: epoch, stepInEpoch: stepInEpoch, images: Array(images), before: before,
       after: try state(), rowError: try backend.download(rowError),
       rowL0: try backend.download(rowL0))
   }

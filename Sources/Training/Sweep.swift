@@ -123,16 +123,11 @@ package final class Sweep<B: Backend> {
   private func trainMember(_ place: Int, _ rows: Range<Int>, _ indices: [UInt32]) throws {
     let step = members[place].step
     let (rowError, rowL0) = (members[place].rowError.rows(rows), members[place].rowL0.rows(rows))
-    func train() throws { try step.train(count: rows.count, rowError: rowError, rowL0: rowL0) }
-    let number = step.optimizer.stepCount + 1
-    guard let verificationInterval, number.isMultiple(of: verificationInterval) else {
-      return try train()
-    }
-    try verify(
-      place,
-      step.recording(
-        epoch: epochsDone + 1, stepInEpoch: stepsIntoEpoch + 1, images: Array(indices[rows]),
-        rowError: rowError, rowL0: rowL0, perform: train))
+    let record = try step.record(
+      every: verificationInterval, epoch: epochsDone + 1, stepInEpoch: stepsIntoEpoch + 1,
+      images: indices[rows], rowError: rowError, rowL0: rowL0
+    ) { try step.train(count: rows.count, rowError: rowError, rowL0: rowL0) }
+    if let record { try verify(place, record) }
   }
 
   private func keep(_ keeper: RunKeeper<[RunState]>?) throws {

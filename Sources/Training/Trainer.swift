@@ -159,15 +159,11 @@ package final class Trainer<B: Backend> {
   }
 
   private func runStep(_ rows: Range<Int>, _ indices: [UInt32]) throws {
-    let number = step.optimizer.stepCount + 1
-    guard let verificationInterval, number.isMultiple(of: verificationInterval) else {
-      return try runStep(rows)
-    }
-    try verify(
-      step.recording(
-        epoch: lastGoodEpoch + 1, stepInEpoch: stepsIntoEpoch + 1, images: Array(indices[rows]),
-        rowError: rowError.rows(rows), rowL0: rowL0.rows(rows)
-      ) { try runStep(rows) })
+    let record = try step.record(
+      every: verificationInterval, epoch: lastGoodEpoch + 1, stepInEpoch: stepsIntoEpoch + 1,
+      images: indices[rows], rowError: rowError.rows(rows), rowL0: rowL0.rows(rows)
+    ) { try runStep(rows) }
+    if let record { try verify(record) }
   }
 
   private func runStep(_ rows: Range<Int>) throws {

@@ -28,8 +28,7 @@ enum Console {
       // Nothing can be written to it, as nothing could before.
       _ = open("/dev/null", O_RDONLY)
     }
-    let before = signal(SIGPIPE, SIG_IGN)
-    endsWithPipe = unsafeBitCast(before, to: Int.self) == 0
+    endsWithPipe = !Signals.isIgnoring(signal(SIGPIPE, SIG_IGN))
   }
 
   /// A result, on standard output.

@@ -52,8 +52,7 @@ struct SegmentCompare: ParsableCommand {
     guard images.count >= 2 else {
       throw Problem("a comparison needs two labelled images or more, and there is one")
     }
-    // Pages of one file are in one fold.
-    let files = Set(images.map(\.path)).count
+    let files = Comparison.files(of: images).count
     let folds = folds ?? min(3, files)
     guard folds <= files else {
       throw Problem("--folds \(folds), but there are \(files) labelled images")

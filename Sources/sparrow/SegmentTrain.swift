@@ -190,7 +190,6 @@ struct SegmentTrain: ParsableCommand {
       try keeping.session.check()
       try model.write(to: folder.model)
       try folder.write(log)
-      try keeping.session.check()
       try ImageFile.writePNG(
         SegmentationPicture.comparison(
           originals[0].image, truth: originals[0].labels, prediction: prediction,

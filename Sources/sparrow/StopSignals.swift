@@ -1,4 +1,5 @@
 import Foundation
+import Imaging
 
 /// SIGINT, SIGTERM and SIGHUP as wishes to stop, to be met between two steps; a second one ends the
 /// process at once.
@@ -14,37 +15,26 @@ enum StopSignals {
   static func unblock() {
     var asking = sigset_t()
     sigemptyset(&asking)
-    for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { sigaddset(&asking, number) }
+    for number in Signals.asking { sigaddset(&asking, number) }
     pthread_sigmask(SIG_UNBLOCK, &asking, nil)
   }
 
   /// What was done with those that are listened to before.
-  nonisolated(unsafe) private static var before: [Int32: sigaction] = [:]
+  nonisolated(unsafe) private static var before: [Int32: Signals.Handler?] = [:]
 
   /// A signal that is ignored, as a shell has SIGINT be for what it runs in the background, stays so.
   static func listen() {
     received = 0
     for number in [SIGINT, SIGTERM, SIGHUP] {
-      var action = sigaction()
-      guard sigaction(number, nil, &action) == 0, !isIgnoring(action) else { continue }
-      before[number] = action
-      Foundation.signal(number, handle)
+      let handler = Signals.handle(number, by: handle)
+      if !Signals.isIgnoring(handler) { before[number] = handler }
     }
   }
 
   /// From here on the signals do what they did before `listen()`: by default they end the process.
   static func stopListening() {
-    for (number, var action) in before { sigaction(number, &action, nil) }
+    for (number, handler) in before { Foundation.signal(number, handler) }
     before = [:]
-  }
-
-  /// `SIG_IGN` is the number 1.
-  private static func isIgnoring(_ action: sigaction) -> Bool {
-    #if canImport(Darwin)
-      unsafeBitCast(action.__sigaction_u.__sa_handler, to: Int.self) == 1
-    #else
-      unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
-    #endif
   }
 
   static func name(_ signal: Int32) -> String {

@@ -84,13 +84,21 @@ private func withAFault(_ record: StepRecord) -> StepRecord {
     .usesDevice,
     arguments: [Code.relu, .topK(3), .batchTopK(3), .jumpReLU, .hardConcrete, .l1], [false, true])
   func stepsPassAndTheRunStaysAsItIs(code: Code, dictionary: Bool) throws {
-    guard let device = try TestDevice.find(), !dictionary || code == .topK(3) else { return }
+    guard !dictionary || code == .topK(3) else { return }
     let configuration = configuration(code, dictionary: dictionary)
-    let plain = try train(
-      configuration, on: OpenCLBackend(device: device, tuning: .rule), every: nil)
-    let verified = try train(
-      configuration, on: OpenCLBackend(device: device, tuning: .rule), every: 2)
-    #expect(verified.steps == 3 && plain.steps == 0)
+    try expectSameBits(steps: 3) { try train(configuration, on: $0, every: $1) }
+  }
+
+  /// - Parameters:
+  ///   - steps: how many are verified of those that `train` does.
+  ///   - train: with each step of so many verified, or none.
+  private func expectSameBits<Parameters: Equatable>(
+    steps: Int, _ train: (OpenCLBackend, Int?) throws -> (parameters: Parameters, steps: Int)
+  ) throws {
+    guard let device = try TestDevice.find() else { return }
+    let plain = try train(OpenCLBackend(device: device, tuning: .rule), nil)
+    let verified = try train(OpenCLBackend(device: device, tuning: .rule), 2)
+    #expect(verified.steps == steps && plain.steps == 0)
     #expect(verified.parameters == plain.parameters)
   }
 
@@ -119,14 +127,8 @@ private func withAFault(_ record: StepRecord) -> StepRecord {
 
   /// The models of a sweep too, each of them; the control of one has a state of its own.
   @Test(.usesDevice) func stepsOfASweepPass() throws {
-    guard let device = try TestDevice.find() else { return }
     let configurations = [configuration(.topK(3)), configuration(.jumpReLU)]
-    let plain = try sweep(
-      configurations, on: OpenCLBackend(device: device, tuning: .rule), every: nil)
-    let verified = try sweep(
-      configurations, on: OpenCLBackend(device: device, tuning: .rule), every: 2)
-    #expect(verified.steps == 6 && plain.steps == 0)
-    #expect(verified.parameters == plain.parameters)
+    try expectSameBits(steps: 6) { try sweep(configurations, on: $0, every: $1) }
   }
 
   @Test func aFaultInOneModelOfASweepIsFound() throws {

@@ -1,5 +1,6 @@
 import DeviceTrust
 import Foundation
+import Imaging
 import OpenCLRuntime
 import TestSupport
 import Testing
@@ -234,7 +235,7 @@ private enum Remains {
 
   /// A signal comes at any moment around a self-test that is over at once: what is there then is
   /// nothing, or an entry with its verdict.
-  @Test(arguments: Interruption.signals)
+  @Test(arguments: Signals.asking)
   func nothingHalfIsLeft(number: Int32) throws {
     guard let device = try TestDevice.find() else { return }
     let folder = try TemporaryFolder()

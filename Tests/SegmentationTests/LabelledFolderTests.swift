@@ -150,6 +150,18 @@ struct LabelledFolderTests {
     }
     #expect(try images([0, 1, 0, 4, 5, 2]) == [0, 20, 50])
     #expect(try images([1, 0]) == [10])
+    _ = try folder.makeFolder("imagesTr")
+    // Of a channel as well, whose image need not be the first page.
+    for channel in 0..<2 {
+      try folder.write(
+        [UInt8](Data(contentsOf: URL(fileURLWithPath: folder.file("s.tif")))),
+        to: "imagesTr/s_000\(channel).tif")
+    }
+    let stack = try ImageCases.list(folder.file("imagesTr"))[0]
+    #expect(try stack.read()[0].image.samples == [10, 10, 1, 1])
+    let rows = try ImageRows(stack)
+    try rows.turn(to: rows.pages[0])
+    #expect(try rows.rows(0..<1) == [10, 10, 1, 1])
     #expect(try SampleImage.read(folder.file("s.tif")).samples[0] == 10)
     #expect(try images([1, 1]) == [0, 10])
   }
