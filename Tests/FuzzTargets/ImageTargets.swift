@@ -21,7 +21,7 @@ enum ImageTargets {
     try FuzzFile.with(bytes) { try read($0) }
   }
 
-  /// The first rows of every page, the last ones, and the first again.
+  /// The first rows of every page, which pages are images, the last rows, and the first again.
   private static func read(_ path: String) throws {
     let reader = try ImageReader(path: path)
     var failure: FileError?
@@ -31,8 +31,10 @@ enum ImageTargets {
         guard reader.width * reader.channels <= sampleLimit else { continue }
         let rows = max(1, min(reader.height, sampleLimit / (reader.width * reader.channels)))
         let first = try reader.rows(0..<rows, as: Float.self)
+        let images = try reader.imagePages()
+        require(!images.isEmpty && images.allSatisfy { $0 < reader.pageCount }, "no such page")
         // Row by row to a far one would take as long as the header likes.
-        if reader.height <= 4 * rows, rows < reader.height {
+        if reader.height <= 4 * rows {
           _ = try reader.rows(reader.height - 1..<reader.height, as: Float.self)
           let again = try reader.rows(0..<1, as: Float.self)
           let row = first.samples.prefix(again.samples.count)
