@@ -161,6 +161,10 @@ package struct BrightnessOutlines: Codable, Hashable, Sendable {
     (0..<inside.height).flatMap { values[$0 * width..<$0 * width + inside.width] }
   }
 
+  /// The least way from one mean to the other, as a share of their size or of the images' range: what
+  /// rounding alone makes of equal ones is far below, and a step of 16-bit images mostly as well.
+  private static let leastWay: Float = 1e-4
+
   /// s of each pixel; NaN where a window has hardly a pixel of one class, or the means are equal.
   ///
   /// - Parameter regions: 0 and 1; what is neither is in no mean.
@@ -176,7 +180,8 @@ package struct BrightnessOutlines: Codable, Hashable, Sendable {
     }
     return brightness.indices.map { i in
       let way = means[1][i] - means[0][i]
-      guard way != 0, !way.isNaN else { return .nan }
+      let size = max(1, abs(means[0][i]), abs(means[1][i]))
+      guard abs(way) >= Self.leastWay * size else { return .nan }
       let place = (brightness[i] - means[0][i]) / way
       return min(max(place, Self.bounds.lowerBound), Self.bounds.upperBound)
     }

@@ -65,17 +65,29 @@ extension Comparison {
     }
   }
 
+  /// What is known of the images that a fold is trained on: nothing of those that are held back.
+  package struct Preparation: Sendable {
+    package var normalisation: PercentileNormalisation
+    package var classWeights: [Float]
+
+    package init(normalisation: PercentileNormalisation, classWeights: [Float]) {
+      (self.normalisation, self.classWeights) = (normalisation, classWeights)
+    }
+  }
+
   /// Trains each method on all folds but one, in turn, and scores it on that one.
   ///
   /// - Parameters:
+  ///   - settings: but for the weights of the classes.
   ///   - images: as read, with labels.
+  ///   - prepare: from the images of a fold that are trained on, as read.
   ///   - pretrained: for the methods that need it, which are left out without it.
   ///   - report: called before each run with the number of runs before it and in all, and after each
   ///     step of training.
   package static func run<B: Backend>(
     _ training: ConvolutionalTraining, _ settings: SegmenterTraining, images: [LabelledImage],
-    normalisation: PercentileNormalisation, classes: ClassMap, pretrained: PretrainedModel?,
-    folds: Int, on backend: B,
+    classes: ClassMap, pretrained: PretrainedModel?, folds: Int, on backend: B,
+    prepare: (_ known: [LabelledImage]) throws -> Preparation,
     report: (_ method: ComparedMethod, _ done: Int, _ total: Int, _ step: StepReport?) throws ->
       Void
   ) throws -> Comparison {
@@ -87,17 +99,19 @@ extension Comparison {
       let held = Set(fold.map { files[$0] })
       return images.indices.filter { held.contains(images[$0].path) }
     }
-    let normalised = images.map {
-      LabelledImage(name: $0.name, image: normalisation($0.image), labels: $0.labels)
-    }
     var runs: [Run] = []
     let total = parts.count * methods.count
     for (fold, held) in parts.enumerated() {
-      let known = normalised.indices.filter { !held.contains($0) }.map { normalised[$0] }
-      guard known.contains(where: \.isLabelled) else {
+      let others = images.indices.filter { !held.contains($0) }.map { images[$0] }
+      guard others.contains(where: \.isLabelled) else {
         throw SegmentationError(
           "fold \(fold + 1) of \(parts.count): no pixel of the images to train on is labelled; use "
             + "other --folds")
+      }
+      let preparation = try prepare(others)
+      let normalisation = preparation.normalisation
+      let known = others.map {
+        LabelledImage(name: $0.name, image: normalisation($0.image), labels: $0.labels)
       }
       for method in methods {
         let done = runs.count
@@ -111,9 +125,10 @@ extension Comparison {
         }
         if method == .filters {
           let baseline = FilterBaseline(known, seed: training.seed)
-          for index in held { add(index, baseline.labels(of: normalised[index].image)) }
+          for index in held { add(index, baseline.labels(of: normalisation(images[index].image))) }
         } else {
           var own = settings
+          own.classWeights = preparation.classWeights
           own.freezesFrontEnd = method == .frozen || method == .random
           own.frontEnd =
             switch method {

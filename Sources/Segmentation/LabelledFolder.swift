@@ -193,9 +193,18 @@ extension LabelledFolder.Content {
   ///
   /// - Throws: `FileError` for images of different kinds, and where no sample is finite.
   package func normalisation() throws -> PercentileNormalisation {
+    try PercentileNormalisation(of: images)
+  }
+}
+
+extension PercentileNormalisation {
+  /// The percentiles of some images; at least one.
+  ///
+  /// - Throws: `FileError` for images of different kinds, and where no sample is finite.
+  package init(of images: [LabelledImage]) throws {
     precondition(!images.isEmpty, "percentiles are of images")
     var counter = PercentileCounter(like: images[0].image)
     for image in images { try counter.add(image.image, path: image.path) }
-    return try counter.normalisation(of: images[0].path)
+    self = try counter.normalisation(of: images[0].path)
   }
 }

@@ -52,7 +52,8 @@ package struct PredictionSettings: Sendable {
     let halo = network.reach + margin
     func plan(_ size: Int) -> TilePlan {
       TilePlan(
-        width: width, height: height, tileSize: size, halo: halo, alignment: network.alignment)
+        width: width, height: height, tileSize: size, halo: halo, alignment: network.alignment,
+        areTurned: views != .one)
     }
     if let tileSize { return plan(tileSize) }
     for size in [max(width, height)] + Self.tileSizes.filter({ $0 < max(width, height) })
@@ -94,7 +95,9 @@ package struct PredictionSettings: Sendable {
 }
 
 /// In how many of its eight turns and mirror images an image is looked at. Each is a group, so that
-/// what is said of an image so turned is what is said of the image, turned.
+/// what is said of an image so turned is what is said of the image, turned, where the image's sides
+/// are multiples of twice the network's alignment; others are padded, always at the right and at the
+/// bottom.
 package enum PredictionViews: Int, CaseIterable, Sendable {
   /// As it is.
   case one = 1

@@ -7,7 +7,8 @@
 /// there it finds the same edge as it would in the whole image. All edges are multiples of
 /// `alignment`, so that each tile's pooling windows are those of the whole image; tiles, and what
 /// the network sees for them, begin at multiples of twice that, at even places of every resolution,
-/// on which the bits of convolutions may depend (`ConvolutionOperations`).
+/// on which the bits of convolutions may depend (`ConvolutionOperations`). Where tiles are seen from
+/// other sides as well, they end there too: mirrored, an end is a beginning.
 package struct TilePlan: Equatable, Sendable {
   /// Pixels `x ..< x + width`, `y ..< y + height`.
   package struct Rectangle: Hashable, Sendable {
@@ -47,7 +48,7 @@ package struct TilePlan: Equatable, Sendable {
   }
 
   package let width, height: Int
-  /// Multiples of `alignment`.
+  /// Multiples of `alignment`, or of `2 * alignment` where tiles are turned.
   package let paddedWidth, paddedHeight: Int
   package let alignment: Int
   /// Multiples of `2 * alignment`; tiles are not below what was asked for, or as large as the image.
@@ -59,12 +60,15 @@ package struct TilePlan: Equatable, Sendable {
   ///   - tileSize: pixels in a row and in a column of a tile, without its halo; rounded up to a
   ///     multiple of `2 * alignment`. More than the image has are the whole image.
   ///   - halo: how far beyond a pixel the network looks for its result; rounded up likewise.
-  package init(width: Int, height: Int, tileSize: Int, halo: Int, alignment: Int) {
+  ///   - areTurned: whether what the network sees for a tile is also turned or mirrored.
+  package init(
+    width: Int, height: Int, tileSize: Int, halo: Int, alignment: Int, areTurned: Bool = false
+  ) {
     precondition(width > 0 && height > 0 && tileSize > 0, "images and tiles have pixels")
     precondition(halo >= 0 && alignment > 0, "a halo is not negative, an alignment is positive")
     func aligned(_ length: Int, to step: Int) -> Int { (length + step - 1) / step * step }
-    let paddedWidth = aligned(width, to: alignment)
-    let paddedHeight = aligned(height, to: alignment)
+    let step = areTurned ? 2 * alignment : alignment
+    let (paddedWidth, paddedHeight) = (aligned(width, to: step), aligned(height, to: step))
     // A tile larger than the image is the image, and may be of a size with which nothing is counted.
     let tileSize = aligned(min(tileSize, max(width, height)), to: 2 * alignment)
     let halo = aligned(halo, to: 2 * alignment)

@@ -26,6 +26,11 @@ package struct AnnealedCount: Codable, Hashable, Sendable {
     self.shape = shape
   }
 
+  /// How many of a run's steps have a count that is still to fall, or only now has fallen to `end`.
+  package func steps(of totalSteps: Int) -> Int {
+    start == end ? 0 : Int((fraction * Double(totalSteps)).rounded(.up))
+  }
+
   /// The count of step `step` of a run of `totalSteps`.
   ///
   /// - Parameter step: counted from 1.

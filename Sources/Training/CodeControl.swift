@@ -65,15 +65,20 @@ package struct CodeControl<B: Backend> {
       try backend.controlPenalty(rowL0: l0, control: step.penalty, settings: control)
     }
     if case .batchTopK = code, let threshold {
-      // As an average from zero divided by 1 - decay^step: the first batch's, then a mean.
-      let before = Self.thresholdDecay * (1 - pow(Self.thresholdDecay, Double(index - 1)))
+      // As an average from zero divided by 1 - decay^step: the first batch's, then a mean. While K
+      // falls each batch's own counts: those of a larger K are no thresholds of this one.
+      let averaged = Double(max(1, index - (settings.annealing?.steps(of: totalSteps) ?? 0)))
+      let decay = thresholdDecay
+      let before = decay * (1 - pow(decay, averaged - 1))
       try backend.accumulateAverage(
         of: step.batchThreshold,
-        decay: Float(before / (1 - pow(Self.thresholdDecay, Double(index)))), into: threshold)
+        decay: Float(before / (1 - pow(decay, averaged))), into: threshold)
     }
   }
 
-  private static var thresholdDecay: Double { 0.99 }
+  /// Of the mean over the last hundred batches or so; in a short run, over its last tenth, since codes
+  /// still change much.
+  private var thresholdDecay: Double { 1 - 1 / min(100, max(1, Double(totalSteps) / 10)) }
 
   /// The weight of the penalty as it now is, and whether its control has come to a bound.
   package func penaltyWeight(on backend: B) throws -> (weight: Double, isSaturated: Bool) {

@@ -201,8 +201,8 @@ package final class TrainingStep<B: Backend> {
       try optimizer.update(
         range, of: arena, learningRate: learningRate * factor, on: backend)
     }
-    try optimizer.endStep(arena, on: backend)
     if unitNorm { try backend.normaliseRows(dictionary.value) }
+    try optimizer.endStep(arena, on: backend)
   }
 
   // MARK: Control

@@ -66,7 +66,13 @@ struct SegmentCompare: ParsableCommand {
       settings: SegmenterTraining(
         loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
         augmentation: loss.augmentation(others: false), freezesFrontEnd: false, frontEnd: .scratch),
-      images: images, normalisation: normalisation, classes: classes, front: front, folds: folds)
+      images: images, classes: classes, front: front, folds: folds
+    ) {
+      // What is held back must not be known of; but a front end has learned from what it has.
+      Comparison.Preparation(
+        normalisation: try front?.description.normalisation ?? PercentileNormalisation(of: $0),
+        classWeights: try loss.weights(of: $0, classes: classes))
+    }
     let (comparison, name) = try device.run(job)
     try json.isOn
       ? Console.result(json: Output(comparison, device: name))
@@ -114,16 +120,16 @@ struct SegmentCompare: ParsableCommand {
     let configuration: ConvolutionalTraining
     let settings: SegmenterTraining
     let images: [LabelledImage]
-    let normalisation: PercentileNormalisation
     let classes: ClassMap
     let front: PretrainedModel?
     let folds: Int
+    let prepare: ([LabelledImage]) throws -> Comparison.Preparation
 
     func run<B: Backend>(on backend: B) throws -> (Comparison, String) {
       var shown = ContinuousClock.now
       let comparison = try Comparison.run(
-        configuration, settings, images: images, normalisation: normalisation, classes: classes,
-        pretrained: front, folds: folds, on: backend
+        configuration, settings, images: images, classes: classes, pretrained: front,
+        folds: folds, on: backend, prepare: prepare
       ) { method, done, total, step in
         guard let step else {
           return Console.noteLine("run \(done + 1)/\(total): \(method.rawValue)")

@@ -73,6 +73,20 @@ import Training
     }
   }
 
+  /// Where all is equally bright there is no way from one class to the other; the sums of such an image
+  /// differ by rounding alone.
+  @Test(arguments: [0.1, 0.7, 0.93, 3.3, -117.7] as [Float])
+  func flatImagesStayAsTheyAre(brightness: Float) {
+    let outlines = BrightnessOutlines(share: 0.5, weight: 20, reach: 7)
+    let plain = probabilities(
+      (0..<width * height).map { UInt8($0 % width < width / 3 || $0 % 7 == 0 ? 1 : 0) })
+    var result = plain
+    outlines.apply(
+      to: &result, samples: [Float](repeating: brightness, count: width * height), channels: 1,
+      width: width, height: height, inside: (width, height))
+    #expect(result == plain)
+  }
+
   /// The share of images whose labels lie at these shares of the way up, each as often as `copies`.
   private func fitted(_ shares: [Float], copies: Int = 19) throws -> Float {
     let images = shares.flatMap { [LabelledImage](repeating: discs(share: $0), count: copies) }

@@ -5,12 +5,17 @@ import Testing
 struct TilePlanTests {
   struct Setting: CustomTestStringConvertible {
     let width, height, tileSize, halo, alignment: Int
+    var areTurned = false
+    /// What the sides of the padded image are multiples of.
+    var step: Int { areTurned ? 2 * alignment : alignment }
     var plan: TilePlan {
       TilePlan(
-        width: width, height: height, tileSize: tileSize, halo: halo, alignment: alignment)
+        width: width, height: height, tileSize: tileSize, halo: halo, alignment: alignment,
+        areTurned: areTurned)
     }
     var testDescription: String {
       "\(width)x\(height), tiles \(tileSize), halo \(halo), alignment \(alignment)"
+        + (areTurned ? ", turned" : "")
     }
   }
 
@@ -30,7 +35,8 @@ struct TilePlanTests {
           height: 1 + Int(random.nextIndex(below: 300)),
           tileSize: 1 + Int(random.nextIndex(below: 90)),
           halo: Int(random.nextIndex(below: 50)),
-          alignment: [1, 2, 3, 8, 16][Int(random.nextIndex(below: 5))]))
+          alignment: [1, 2, 3, 8, 16][Int(random.nextIndex(below: 5))],
+          areTurned: settings.count.isMultiple(of: 2)))
     }
     return settings
   }()
@@ -47,7 +53,7 @@ struct TilePlanTests {
         }
         // On the grid, so that pooling windows are those of the whole image.
         for edge in [source.x, source.y, source.width, source.height] {
-          #expect(edge % setting.alignment == 0)
+          #expect(edge % setting.step == 0)
         }
         // At even places of the lowest resolution.
         for start in [core.x, core.y, source.x, source.y] {
@@ -69,8 +75,8 @@ struct TilePlanTests {
       }
     }
     #expect(covered.allSatisfy { $0 == 1 })
-    #expect((0..<setting.alignment).contains(plan.paddedWidth - width))
-    #expect(plan.paddedHeight % setting.alignment == 0)
+    #expect((0..<setting.step).contains(plan.paddedWidth - width))
+    #expect(plan.paddedHeight % setting.step == 0)
     #expect(plan.tileCount == plan.bands.count * plan.bands[0].tiles.count)
     for (upper, lower) in zip(plan.bands, plan.bands.dropFirst()) {
       #expect(upper.rows.upperBound == lower.rows.lowerBound)
@@ -129,7 +135,7 @@ struct TilePlanTests {
 
     let wholePlan = TilePlan(
       width: width, height: height, tileSize: max(width, height), halo: 0,
-      alignment: setting.alignment)
+      alignment: setting.alignment, areTurned: setting.areTurned)
     let whole = wholePlan.bands[0].tiles[0]
     #expect(wholePlan.tileCount == 1)
     let padded = source(whole, image, firstRow: 0)

@@ -420,6 +420,17 @@ private func pretrained<B: Backend>(
         #expect(try predictor.plan(width: 91, height: 75).tileCount > 1)
         #expect(try predictor.predict(image).probabilities == whole.probabilities, "\(tileSize)")
       }
+      // The positions of the lowest resolution are odd in number, so that mirrored they would change
+      // places with those between them.
+      for views in [PredictionViews.two, .eight] {
+        let results = try [96, 20].map { tileSize in
+          try SegmentationPredictor(
+            model, settings: PredictionSettings(tileSize: tileSize, views: views), on: backend
+          ).predict(image).probabilities
+        }
+        #expect(results[0] == results[1], "\(views)")
+        #expect(results[0] != whole.probabilities)
+      }
     }
     try check(on: ReferenceBackend())
     guard let device = try TestDevice.find() else { return }
@@ -561,12 +572,20 @@ private func pretrained<B: Backend>(
   @Test func ranksEveryMethodOnHeldBackImages() throws {
     let backend = ReferenceBackend()
     let images = brightSpots(count: 4)
-    let normalisation = try percentiles(images)
     let (front, _) = try pretrained(steps: 10, on: backend)
+    var prepared: [[String]] = []
     let comparison = try Comparison.run(
-      training(network(), steps: 40), settings(), images: images, normalisation: normalisation,
+      training(network(), steps: 40), settings(), images: images,
       classes: try #require(spots), pretrained: front, folds: 2, on: backend
-    ) { _, _, _, _ in }
+    ) { known in
+      prepared.append(known.map(\.name))
+      return Comparison.Preparation(
+        normalisation: try percentiles(known), classWeights: settings().classWeights)
+    } report: { _, _, _, _ in
+    }
+    // Nothing comes from the images that are held back.
+    let folds = Comparison.folds(count: 2, of: 4, seed: training(network(), steps: 40).seed)
+    #expect(prepared == folds.reversed().map { $0.map { images[$0].name } })
     #expect(comparison.runs.count == 10)
     #expect(Set(comparison.ranking) == Set(ComparedMethod.allCases))
     for method in ComparedMethod.allCases {

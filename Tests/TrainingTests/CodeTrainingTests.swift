@@ -89,6 +89,14 @@ private func evaluate(
     #expect(warnings.count == 1 && warnings[0].contains("target of 1.0 was not met"))
   }
 
+  /// Also after a few steps: what batches kept while K was larger is no threshold for the last K.
+  @Test func aShortBatchTopKKeepsAsManyInUse() throws {
+    let images = bars(192)
+    let trainer = try train(configuration(.batchTopK(4), epochs: 10), images: images)
+    let report = try evaluate(trainer, images)
+    #expect(abs(report.l0 - 4) < 0.6, "L0 \(report.l0)")
+  }
+
   /// BatchTopK keeps a mean of its batches' smallest kept values for use.
   @Test func aBatchTopKLearnsItsThreshold() throws {
     let trainer = try train(configuration(.batchTopK(4), epochs: 5))
@@ -175,6 +183,22 @@ private func evaluate(
         // within rounding of zero.
         #expect(abs(dense[i] - sparse[i]) < 2e-4, "\(slot.name)[\(i - slot.offset)]")
       }
+    }
+  }
+
+  /// What is averaged are rows that have been normalised, as the average without a past tells.
+  @Test(arguments: CodeArithmetic.allCases)
+  func theAverageIsOfNormalisedRows(arithmetic: CodeArithmetic) throws {
+    var configuration = configuration(arithmetic, epochs: 2)
+    configuration.schedule = LearningRateSchedule(.constant)
+    configuration.learningRate = 0.05
+    configuration.optimizer.gradientLimit = 1
+    configuration.optimizer.averageDecay = 0
+    let step = try train(configuration, images: bars(64)).step
+    let (average, slot) = (try step.parameters(), step.network.dictionary.slot)
+    for start in stride(from: slot.offset, to: slot.offset + slot.shape.count, by: 64) {
+      let norm = average[start..<start + 64].reduce(0.0) { $0 + Double($1) * Double($1) }
+      #expect(abs(norm - 1) < 1e-5)
     }
   }
 
