@@ -64,13 +64,21 @@ package enum IsolatedSelfTest {
   }
 
   /// From a status as `waitpid` gives it.
-  fileprivate static func verdict(status: Int32, output: [UInt8]) -> SelfTestVerdict {
+  fileprivate static func verdict(
+    status: Int32, output: [UInt8], errors: [UInt8]
+  ) -> SelfTestVerdict {
     let signal = status & 0x7f
-    guard signal == 0 else { return .crashed(signal: signal) }
+    guard signal == 0 else { return .crashed(signal: signal, words: text(ofEnd: errors)) }
     if let verdict = try? JSONDecoder().decode(SelfTestVerdict.self, from: Data(output)) {
       return verdict
     }
     return .failed("its process ended with status \(status >> 8 & 0xff) and without a verdict")
+  }
+
+  /// The last whole lines that a process wrote.
+  private static func text(ofEnd bytes: [UInt8]) -> String {
+    let lines = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
+    return lines.suffix(10).map { FileError.line(String($0)) }.joined(separator: "\n")
   }
 
   /// The most of an error that `text(of:)` writes, in characters.
@@ -107,13 +115,39 @@ private final class Queue {
   deinit { close(descriptor) }
 }
 
-/// A process whose standard output comes back through a pipe; its errors are nowhere, since what
-/// compilers have to say is in the verdict.
+/// A process whose standard output comes back through a pipe, and the end of its standard error
+/// through another: what compilers have to say is in the verdict, but not why one gave up.
 private final class Child {
   let process: pid_t
-  private let descriptor: Int32
+  private let output, errors: Stream
   private var known: End?
-  private var output: [UInt8] = []
+
+  /// What is read from a pipe, of which at most so many bytes are kept.
+  private final class Stream {
+    private let descriptor: Int32
+    private let longest: Int
+    /// The last ones.
+    private(set) var bytes: [UInt8] = []
+
+    init(_ descriptor: Int32, longest: Int) {
+      (self.descriptor, self.longest) = (descriptor, longest)
+      _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Takes what has been written so far.
+    func read() {
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      while true {
+        let count = Foundation.read(descriptor, &buffer, buffer.count)
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { return }
+        bytes += buffer[..<count]
+        if bytes.count > longest { bytes.removeFirst(bytes.count - longest) }
+      }
+    }
+  }
 
   /// How a process ended.
   private enum End {
@@ -124,18 +158,16 @@ private final class Child {
     case unknown
   }
 
-  /// The most output that is kept.
-  private static let longestOutput = 1 << 20
-
   init?(
     _ executable: String, _ arguments: [String], _ environment: [String: String], input: Int32
   ) {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { return nil }
-    defer { close(ends[1]) }
-    // No other child may hold the end that is written to.
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+    guard let (outputStart, outputEnd) = Self.pipe() else { return nil }
+    // A verdict is shorter by far.
+    output = Stream(outputStart, longest: 1 << 20)
+    defer { close(outputEnd) }
+    guard let (errorStart, errorEnd) = Self.pipe() else { return nil }
+    errors = Stream(errorStart, longest: 1 << 11)
+    defer { close(errorEnd) }
 
     #if canImport(Darwin)
       var actions: posix_spawn_file_actions_t?
@@ -151,8 +183,8 @@ private final class Child {
       posix_spawnattr_destroy(&attributes)
     }
     posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO)
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, outputEnd, STDOUT_FILENO)
+    posix_spawn_file_actions_adddup2(&actions, errorEnd, STDERR_FILENO)
     // What the parent ignores, as it does some of these while it waits, ends the child.
     var signals = sigset_t()
     sigemptyset(&signals)
@@ -172,23 +204,29 @@ private final class Child {
     defer { for text in words + variables { free(text) } }
     var process = pid_t()
     guard posix_spawn(&process, executable, &actions, &attributes, &words, &variables) == 0 else {
-      close(ends[0])
       return nil
     }
     self.process = process
-    descriptor = ends[0]
   }
 
-  deinit { close(descriptor) }
+  /// The end to read from and the one to write to, of which no other child may hold the latter.
+  private static func pipe() -> (start: Int32, end: Int32)? {
+    var ends: [Int32] = [-1, -1]
+    guard Foundation.pipe(&ends) == 0 else { return nil }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    return (ends[0], ends[1])
+  }
 
   /// What it wrote; nil while it runs.
   func verdictIfEnded() -> SelfTestVerdict? {
     // Before the output is read for the last time, so that nothing comes after.
     let end = endIfEnded()
-    read(into: &output)
+    output.read()
+    errors.read()
     return end.map { end in
       switch end {
-      case .status(let status): IsolatedSelfTest.verdict(status: status, output: output)
+      case .status(let status):
+        IsolatedSelfTest.verdict(status: status, output: output.bytes, errors: errors.bytes)
       case .unknown: .failed("its process ended, and the system does not say how")
       }
     }
@@ -214,17 +252,5 @@ private final class Child {
       known = .unknown
     }
     return known
-  }
-
-  /// Appends what has been written so far.
-  private func read(into output: inout [UInt8]) {
-    var bytes = [UInt8](repeating: 0, count: 4096)
-    while true {
-      let count = Foundation.read(descriptor, &bytes, bytes.count)
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { return }
-      output += bytes[..<count]
-      if output.count > Self.longestOutput { output = [] }
-    }
   }
 }

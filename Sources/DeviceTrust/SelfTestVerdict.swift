@@ -1,3 +1,5 @@
+import Foundation
+
 /// What a device's self-test found.
 package enum SelfTestVerdict: Sendable, Equatable, Codable {
   /// All cases lay within their bounds.
@@ -6,8 +8,8 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
   case miscomputed(operation: String, label: String, failure: String)
   /// An OpenCL call failed; the first line is short, a build log may follow.
   case failed(String)
-  /// The driver ended the process that ran the self-test.
-  case crashed(signal: Int32)
+  /// The driver ended the process that ran the self-test, with these last words, if any.
+  case crashed(signal: Int32, words: String = "")
   /// The self-test was ended after so many seconds.
   case hung(seconds: Double)
   /// A self-test was begun and the machine went down before it said how it went.
@@ -31,10 +33,13 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
   }
 
   /// Whether the verdict holds until the driver or the build changes. An error may pass by itself,
-  /// as when another program had taken the memory.
+  /// as when another program had taken the memory; and a driver that gives up of its own will, as
+  /// PoCL does without a linker or a place for its cache, may not the next time.
   var isLasting: Bool {
-    if case .failed = self { return false }
-    return true
+    switch self {
+    case .failed, .crashed(signal: SIGABRT, _): false
+    case .passed, .miscomputed, .crashed, .hung, .unfinished: true
+    }
   }
 
   /// Whether a device may only have gone wrong because several processes used it at once: one that
@@ -53,7 +58,8 @@ package enum SelfTestVerdict: Sendable, Equatable, Codable {
     case .miscomputed(let operation, let label, let failure):
       "it miscomputes \(operation) (\(label)): \(failure)"
     case .failed(let error): error
-    case .crashed(let signal): "its driver ended the process with signal \(signal)"
+    case .crashed(let signal, let words):
+      "its driver ended the process with signal \(signal)" + (words.isEmpty ? "" : "\n\(words)")
     case .hung(let seconds): "it did not finish within \(Self.rounded(seconds)) s"
     case .unfinished: "the machine went down or was started anew"
     }

@@ -53,8 +53,12 @@ package enum DeviceCatalog {
   /// What must be said to a driver before its first call.
   ///
   /// PoCL's threads, one for each core, are otherwise often put on one core together, which halves
-  /// the speed; `POCL_AFFINITY=0` leaves their placing to the system.
-  private static let preparation: Void = { setenv("POCL_AFFINITY", "1", 0) }()
+  /// the speed; `POCL_AFFINITY=0` leaves their placing to the system. And without a place for its
+  /// cache PoCL has no device.
+  private static let preparation: Void = {
+    setenv("POCL_AFFINITY", "1", 0)
+    if let folder = DriverCache.substitute() { setenv("POCL_CACHE_DIR", folder, 0) }
+  }()
 
   private static func entry(for platform: Platform) -> Entry {
     var devices: [Device] = []

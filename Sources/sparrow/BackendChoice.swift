@@ -63,7 +63,8 @@ extension DeviceOptions {
         throw DeviceRefusal(
           origin: origin(of: request), device: descriptions[index].summary, obstacle: obstacle)
       }
-      descriptions[index].refusal = String(obstacle.prefix { !$0.isNewline })
+      descriptions[index].refusal =
+        obstacle.prefix { !$0.isNewline } + "; \(DeviceRefusal.remedy)"
     }
   }
 
@@ -142,10 +143,13 @@ struct DeviceRefusal: Error, CustomStringConvertible {
   /// Its first line is short, a build log may follow.
   let obstacle: String
 
+  static let remedy = "'sparrow devices --retest' tests it again"
+
   var description: String {
     let end = obstacle.firstIndex(where: \.isNewline) ?? obstacle.endIndex
-    return "\(origin): \(device) \(obstacle[..<end]); 'sparrow devices --retest' tests it again,"
-      + " --force-device uses it as it is\(obstacle[end...])"
+    return
+      "\(origin): \(device) \(obstacle[..<end]); \(Self.remedy), --force-device uses it as it is"
+      + obstacle[end...]
   }
 }
 
