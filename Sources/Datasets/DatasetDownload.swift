@@ -5,7 +5,8 @@ import Imaging
 ///
 /// Each file goes to `NAME.part`, is verified by the SHA-256 of its unpacked content (mirrors pack
 /// differently), and only then gets its name, by a rename: under that name is never half a file. A
-/// `.part` left by an interrupted run is continued. Files already there and right stay.
+/// `.part` left by an interrupted run is continued. Files already there and right stay; others of the
+/// same names, such as those of another set, are replaced on demand alone.
 package struct DatasetDownload: Sendable {
   /// One file to get.
   package struct File: Sendable {
@@ -114,25 +115,41 @@ package struct DatasetDownload: Sendable {
   /// Gets every file into `folder`, which is made if absent. Blocks until done; `progress` comes
   /// from another thread.
   ///
+  /// - Parameter replaces: whether files that are there and are not those of the set go.
   /// - Returns: what happened to each file, in their order.
-  /// - Throws: `FileError` for the folder's own troubles, which end everything; `Failure` for the
-  ///   first file that no mirror delivered. Files already completed stay.
+  /// - Throws: `FileError` for the folder's own troubles, which end everything, and for a file that
+  ///   would be replaced; `Failure` for the first file that no mirror delivered. Files already
+  ///   completed stay.
   @discardableResult
   package func run(
-    into folder: String, progress: @escaping @Sendable (Progress) -> Void = { _ in }
+    into folder: String, replaces: Bool = false,
+    progress: @escaping @Sendable (Progress) -> Void = { _ in }
   ) throws -> [(file: String, outcome: Outcome)] {
     try Folder.make(folder) {
-      try files.map { ($0.name, try get($0, into: folder, progress: progress)) }
+      // Before anything is fetched.
+      let there = try files.map { try isThere($0, in: folder, replaces: replaces) }
+      return try zip(files, there).map { file, isThere in
+        (file.name, isThere ? .alreadyPresent : try get(file, into: folder, progress: progress))
+      }
     }
+  }
+
+  /// - Throws: `FileError` where another file has the name and is not to be replaced.
+  private func isThere(_ file: File, in folder: String, replaces: Bool) throws -> Bool {
+    let path = joinedPath(folder, file.name)
+    guard FileManager.default.fileExists(atPath: path) else { return false }
+    if Self.problem(of: path, file) == nil { return true }
+    guard replaces else {
+      throw FileError(
+        path: path, reason: "is there and is not the file of this set; --force replaces it")
+    }
+    return false
   }
 
   private func get(
     _ file: File, into folder: String, progress: @escaping @Sendable (Progress) -> Void
   ) throws -> Outcome {
     let path = joinedPath(folder, file.name)
-    if FileManager.default.fileExists(atPath: path), Self.problem(of: path, file) == nil {
-      return .alreadyPresent
-    }
     let part = PartialFile(path: path + ".part")
     // A run may have ended between the last byte and the rename.
     if try part.size() > 0, Self.problem(of: part.path, file) == nil {

@@ -7,7 +7,8 @@ struct Fetch: ParsableCommand {
     abstract: "Download a data set.",
     discussion: """
       Fetches the four files of MNIST, resumes what was cut off, and verifies each against its \
-      SHA-256 before it gets its name. Files that are there and right are left alone.
+      SHA-256 before it gets its name. Files that are there and right are left alone; others of the \
+      same names, such as Fashion-MNIST's, are replaced with --force.
 
       Examples:
         sparrow fetch mnist --to mnist
@@ -27,6 +28,7 @@ struct Fetch: ParsableCommand {
       "A mirror to use instead of the built-in ones: http, https or file. May be repeated.",
       valueName: "url"))
   var mirror: [String] = []
+  @Flag(help: "Replace files of the same names that are not those of the set.") var force = false
 
   func validate() throws {
     try requirePath(folder, "--to")
@@ -44,7 +46,7 @@ struct Fetch: ParsableCommand {
   func run() throws {
     let download = try download()
     let display = TransferDisplay()
-    let outcomes = try download.run(into: folder) { display.show($0) }
+    let outcomes = try download.run(into: folder, replaces: force) { display.show($0) }
     Console.clearLine()
     for (file, outcome) in outcomes {
       switch outcome {

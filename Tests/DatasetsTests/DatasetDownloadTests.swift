@@ -27,11 +27,11 @@ import Testing
 
   private var path: String { folder.file("a.gz") }
 
-  private func download(_ mirrors: [String], idleTimeout: TimeInterval = 20) throws
-    -> DatasetDownload.Outcome
-  {
+  private func download(
+    _ mirrors: [String], idleTimeout: TimeInterval = 20, replaces: Bool = false
+  ) throws -> DatasetDownload.Outcome {
     let download = try DatasetDownload(files: [file], mirrors: mirrors, idleTimeout: idleTimeout)
-    let outcomes = try download.run(into: folder.path)
+    let outcomes = try download.run(into: folder.path, replaces: replaces)
     return try #require(outcomes.first).outcome
   }
 
@@ -56,10 +56,16 @@ import Testing
     #expect(server.requests.map(\.path) == ["/mnist/a.gz"])
   }
 
-  @Test func aWrongFileUnderTheNameIsReplaced() throws {
-    _ = try folder.write(Gzip.pack([1, 2, 3]), to: "a.gz")
+  @Test func anotherFileUnderTheNameIsReplacedOnDemand() throws {
+    let other = Gzip.pack([1, 2, 3])
+    _ = try folder.write(other, to: "a.gz")
     let server = try LoopbackServer { .file(Self.packed, $0) }
-    #expect(try download([server.address]) == .downloaded(mirror: server.address))
+    #expect(
+      failure([server.address])
+        == "\(path): is there and is not the file of this set; --force replaces it")
+    #expect(try bytes(of: path) == other && server.requests.isEmpty)
+    #expect(
+      try download([server.address], replaces: true) == .downloaded(mirror: server.address))
     #expect(try bytes(of: path) == Self.packed)
   }
 
