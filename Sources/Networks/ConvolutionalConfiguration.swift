@@ -45,10 +45,12 @@ package struct ConvolutionalConfiguration: Hashable, Codable, Sendable {
     case base
   }
 
-  package init(_ preset: Preset, inputs: Int, code: Code, hasSkips: Bool, outputs: Int) {
+  /// - Parameter code: TopK of a quarter of the latents when nil.
+  package init(_ preset: Preset, inputs: Int, code: Code?, hasSkips: Bool, outputs: Int) {
     self.init(
       inputs: inputs, baseChannels: preset == .small ? 8 : 16, levels: preset == .small ? 3 : 4,
-      code: code, hasSkips: hasSkips, outputs: outputs)
+      code: .relu, hasSkips: hasSkips, outputs: outputs)
+    self.code = code ?? .topK(latents / 4)
   }
 
   /// c_l

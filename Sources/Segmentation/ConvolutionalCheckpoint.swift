@@ -18,18 +18,45 @@ package struct ConvolutionalState: Sendable {
 
 /// What has been logged of the steps so far.
 package struct StepLogState: Codable, Sendable {
-  package var csv = ""
+  /// A line for each ten steps: the step, as many means as there are `sums`, seconds. Not in a description, whose length is
+  /// bounded, but a tensor: see `ConvolutionalCheckpoint`.
+  package var rows: [[Double]] = []
   /// Over the steps since the last line.
   package var sums: [Double] = []
   package var count = 0
 
   package init() {}
+
+  private enum CodingKeys: String, CodingKey { case sums, count, csv }
+
+  /// Descriptions of the first version have the lines as text, the names before them.
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    sums = try values.decode([Double].self, forKey: .sums)
+    count = try values.decode(Int.self, forKey: .count)
+    let text = try values.decodeIfPresent(String.self, forKey: .csv) ?? ""
+    rows = try text.split(separator: "\n").dropFirst().map { line in
+      try line.split(separator: ",").map { field in
+        guard let number = Double(field) else {
+          throw DecodingError.dataCorruptedError(
+            forKey: .csv, in: values, debugDescription: "no number: \(field)")
+        }
+        return number
+      }
+    }
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var values = encoder.container(keyedBy: CodingKeys.self)
+    try values.encode(sums, forKey: .sums)
+    try values.encode(count, forKey: .count)
+  }
 }
 
 /// What a run of training is told, as its checkpoints have it.
 package protocol ConvolutionalSettings: Codable, Sendable {
-  /// The name of such checkpoints, with a version.
-  static var format: String { get }
+  /// The names of such checkpoints that are read, each with a version, the one that is written last.
+  static var formats: [String] { get }
   /// What such a file is, for messages.
   static var kind: String { get }
   /// What the run's model says of itself, with no steps done.
@@ -43,7 +70,7 @@ package protocol ConvolutionalSettings: Codable, Sendable {
 }
 
 package struct PretrainingSettings: ConvolutionalSettings {
-  package static var format: String { "pretraining checkpoint 1" }
+  package static var formats: [String] { ["pretraining checkpoint 1", "pretraining checkpoint 2"] }
   package static var kind: String { "a checkpoint of pretraining" }
   /// With no steps done.
   package var model: PretrainedDescription
@@ -59,7 +86,9 @@ package struct PretrainingSettings: ConvolutionalSettings {
 }
 
 package struct SegmentationSettings: ConvolutionalSettings {
-  package static var format: String { "segmentation checkpoint 1" }
+  package static var formats: [String] {
+    ["segmentation checkpoint 1", "segmentation checkpoint 2"]
+  }
   package static var kind: String { "a checkpoint of a segmentation's training" }
   /// With no steps done.
   package var model: SegmenterDescription
@@ -87,7 +116,7 @@ package struct SegmentationSettings: ConvolutionalSettings {
 }
 
 /// The training of a convolutional network as a `StateFile`: the tensors of `TrainingState` with the
-/// running `statistics`.
+/// running `statistics`, and `log` with a row for each line of the log.
 package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendable {
   package struct Description: Codable, Sendable {
     package var settings: Settings
@@ -121,14 +150,34 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
   }
 
   package func contents() throws -> Safetensors {
-    try StateFile.contents(
-      format: Settings.format, description: description,
-      entries: state.training.entries(description.settings.training.network.parameterLayout))
+    let rows = state.log.rows
+    let log = Safetensors.Entry(
+      name: Self.log, shape: [rows.count, state.log.sums.count + 2],
+      elements: .f64(rows.flatMap { $0 }))
+    return try StateFile.contents(
+      format: Settings.formats.last ?? "", description: description,
+      entries: [log]
+        + state.training.entries(description.settings.training.network.parameterLayout))
+  }
+
+  private static var log: String { "log" }
+
+  /// The rows of the tensor; nil where there is none, as in the first version.
+  private static func rows(_ file: StateFile) throws -> [[Double]]? {
+    guard let entry = file[log] else { return nil }
+    // Rows of nothing could be any number.
+    guard case .f64(let values) = entry.elements, entry.shape.count == 2,
+      entry.shape[1] > 0 || entry.shape[0] == 0
+    else {
+      throw FileError(path: file.path, reason: "no fitting log of the run")
+    }
+    let columns = entry.shape[1]
+    return (0..<entry.shape[0]).map { Array(values[$0 * columns..<($0 + 1) * columns]) }
   }
 
   /// - Throws: `FileError` where the file is damaged or something else.
   package init(path: String) throws {
-    let file = try StateFile(path: path, format: Settings.format, kind: Settings.kind)
+    let file = try StateFile(path: path, formats: Settings.formats, kind: Settings.kind)
     description = try file.description(as: Description.self)
     let settings = description.settings
     if let problem = settings.training.problem ?? settings.problem {
@@ -147,9 +196,10 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
     }
     state = ConvolutionalState(
       training: try TrainingState(
-        stepCount: description.stepCount, file.entries,
+        stepCount: description.stepCount, file.entries.filter { $0.name != Self.log },
         layout: settings.training.network.parameterLayout, path: path),
       seconds: description.seconds)
+    if let rows = try Self.rows(file) { description.log.rows = rows }
     state.log = description.log
   }
 }

@@ -239,7 +239,9 @@ package final class ConvolutionalTrainer<B: Backend> {
     do {
       while true {
         let seconds = secondsSoFar()
-        let progress = configuration.length.progress(done: stepsDone, seconds: seconds)
+        // However short a run is, it has a step.
+        let progress =
+          stepsDone == 0 ? 0 : configuration.length.progress(done: stepsDone, seconds: seconds)
         if progress >= 1 { break }
         if let teaching, !isTaught, progress >= teaching.start {
           let weights = try teacher ?? weights()
@@ -273,8 +275,9 @@ package final class ConvolutionalTrainer<B: Backend> {
     } catch let error where isBetweenSteps && !(error is RunInterrupted) {
       // The device's memory is as it was between two steps, if a call was refused and no command
       // before may have ended midway; else the last checkpoint stays.
-      if let keeper, (try? backend.finish()) != nil, let state = try? currentState(),
-        backend.executionFailureCount == earlierFailures
+      func hasNotFailed() -> Bool { backend.executionFailureCount == earlierFailures }
+      if let keeper, (try? backend.finish()) != nil, hasNotFailed(),
+        let state = try? currentState(), hasNotFailed()
       {
         try? keeper.save(state)
         try? keeper.finish()

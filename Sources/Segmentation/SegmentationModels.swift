@@ -55,6 +55,8 @@ package protocol ConvolutionalDescription: Codable, Sendable {
   static var format: String { get }
   /// What such a file is, for messages.
   static var kind: String { get }
+  /// Of the training that made it.
+  var stepsDone: Int { get }
   var training: ConvolutionalTraining { get }
   var normalisation: PercentileNormalisation { get }
   /// What is wrong with it, in one line.

@@ -1,4 +1,5 @@
 import Foundation
+import Imaging
 
 /// How well predicted masks agree with labels: for each image, and for all their pixels together.
 package struct SegmentationReport: Sendable {
@@ -86,9 +87,23 @@ extension SegmentationReport {
     ]
   }
 
+  /// The first columns of `csv()`.
+  private static let firstColumns = ["image", "pixels", "accuracy", "miou"]
+
+  /// Whether the file begins as `csv()` does, or is empty.
+  ///
+  /// - Throws: `FileError` where it cannot be read.
+  package static func isTable(_ path: String) throws -> Bool {
+    let file = try InputFile(path: path)
+    var start = [UInt8](repeating: 0, count: min(file.size, firstColumns.joined().utf8.count + 4))
+    let count = try start.withUnsafeMutableBytes { try file.read(into: $0) }
+    return count == 0
+      || start[..<count].elementsEqual((firstColumns.joined(separator: ",") + ",").utf8)
+  }
+
   /// A line for each image and one, named `all`, for all together; empty where there is no value.
   package func csv() -> String {
-    var header = ["image", "pixels", "accuracy", "miou"]
+    var header = Self.firstColumns
     for figure in ["iou", "dice", "boundary_f"] { header += classes.map { "\(figure)_\($0)" } }
     var lines = [header]
     for scores in images + [overall] {

@@ -67,7 +67,9 @@ package struct LearningRateSchedule: Codable, Hashable, Sendable {
     guard decayStart.isFinite, decayStart >= 0 else {
       return "a decay that starts after \(decayStart) epochs does not start at zero or later"
     }
-    if kind == .constant { return "a constant rate has no decay to start" }
+    if kind == .constant {
+      return "a constant schedule has no decay that could start after \(decayStart) epochs"
+    }
     return decayStart >= warmup
       ? nil : "the decay starts after \(decayStart) epochs, within the warm-up of \(warmup)"
   }

@@ -2,7 +2,7 @@ import Foundation
 
 /// Decides when a run is saved, saves it, and passes on the wish to stop.
 package final class RunKeeper<State: Sendable> {
-  /// Nil: no checkpoint but when the run is stopped.
+  /// Nil: no checkpoint but when the run is stopped, and at its end where there is an older one.
   private let interval: CheckpointInterval?
   private let store: CheckpointStore
   private let contents: @Sendable (State) throws -> Safetensors
@@ -62,7 +62,8 @@ package final class RunKeeper<State: Sendable> {
 
   private func isDue(_ moment: RunMoment) -> Bool {
     switch interval {
-    case nil: return false
+    // A checkpoint that is there, of a run that was stopped before, would be gone on from.
+    case nil: return moment.isEnd && !store.isEmpty
     case _ where moment.isEnd: return true
     case .seconds(let seconds): return lastSaved.secondsSince() >= seconds
     case .steps(let steps): return moment.step.isMultiple(of: steps)
@@ -89,4 +90,6 @@ package struct RunMoment: Sendable {
 /// A signal has asked a run to stop, and it is saved.
 package struct RunInterrupted: Error {
   package let signal: Int32
+
+  package init(signal: Int32) { self.signal = signal }
 }

@@ -83,7 +83,7 @@ package struct Checkpoint: Sendable {
 
   /// - Throws: `FileError` where the file is damaged or something else.
   package init(path: String) throws {
-    let file = try StateFile(path: path, format: Self.format, kind: "a checkpoint")
+    let file = try StateFile(path: path, formats: [Self.format], kind: "a checkpoint")
     description = try file.description(as: CheckpointDescription.self)
     let training = description.model.training
     if let problem = training.runProblem ?? description.model.problem {

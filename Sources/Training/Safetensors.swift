@@ -80,8 +80,15 @@ package struct Safetensors: Sendable {
   }
 
   /// Appends the whole file's bytes to `file`, without forming them in memory first.
+  /// - Throws: `FileError`, also where the header is longer than any that is read.
   package func write(to file: AtomicFile) throws {
-    try file.write(try header())
+    let header = try header()
+    guard header.count - 8 <= Self.longestHeader else {
+      throw FileError(
+        path: file.path,
+        reason: "cannot write: a header of \(header.count - 8) bytes, more than is read again")
+    }
+    try file.write(header)
     for entry in entries { try entry.elements.withBytes { try file.write($0) } }
   }
 
@@ -162,9 +169,11 @@ package struct Safetensors: Sendable {
       default: throw fail("the header's entry \"\(name)\" is not a tensor", at: 8)
       }
     }
-    headers.sort {
-      ($0.header.dataOffsets.first ?? 0, $0.name) < ($1.header.dataOffsets.first ?? 0, $1.name)
+    // A tensor without elements begins where the next one does.
+    func place(_ header: (name: String, header: Header)) -> (Int, Int, String) {
+      (header.header.dataOffsets.first ?? 0, header.header.dataOffsets.last ?? 0, header.name)
     }
+    headers.sort { place($0) < place($1) }
 
     // All of them before anything of their size is allocated.
     var tensors: [(name: String, shape: [Int], type: ElementType, count: Int)] = []

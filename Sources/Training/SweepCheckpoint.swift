@@ -63,7 +63,7 @@ package struct SweepCheckpoint: Sendable {
 
   /// - Throws: `FileError` where the file is damaged or something else.
   package init(path: String) throws {
-    let file = try StateFile(path: path, format: Self.format, kind: "the checkpoint of a sweep")
+    let file = try StateFile(path: path, formats: [Self.format], kind: "the checkpoint of a sweep")
     description = try file.description(as: SweepDescription.self)
     let (configurations, positions) = (description.configurations, description.positions)
     guard !configurations.isEmpty, description.values.count == configurations.count,

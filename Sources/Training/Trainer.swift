@@ -172,7 +172,8 @@ package final class Trainer<B: Backend> {
       images: images, order: order, rows: rows, rowError: rowError.rows(rows),
       rowL0: rowL0.rows(rows))
     stepsIntoEpoch += 1
-    isBetweenSteps = true
+    // After an epoch's last step nothing can be gone on from until the epoch is closed.
+    isBetweenSteps = stepsIntoEpoch < stepsPerEpoch
   }
 
   private func rows(ofStep index: Int) -> Range<Int> {
@@ -205,8 +206,10 @@ package final class Trainer<B: Backend> {
 // MARK: State
 
 extension Trainer {
-  /// All of the run between two steps; nil where it is no longer finite and not worth keeping.
+  /// All of the run between two steps; nil where it is no longer finite and not worth keeping, and
+  /// after the last step of an epoch whose figures are not in the history yet.
   package func state() throws -> RunState? {
+    guard stepsIntoEpoch < stepsPerEpoch else { return nil }
     let training = try step.state()
     let rows = 0..<rows(ofStep: stepsIntoEpoch).lowerBound
     let errors = rows.isEmpty ? [] : try backend.download(rowError.rows(rows))
@@ -224,8 +227,9 @@ extension Trainer {
   /// between two steps, and all commands before it have ended well. After a command that may have
   /// ended midway there is none, since nothing tells what it has written.
   package func stateAfterFailure() -> RunState? {
-    guard isBetweenSteps, (try? backend.finish()) != nil, let state = try? state(),
-      backend.executionFailureCount == earlierFailures
+    func hasNotFailed() -> Bool { backend.executionFailureCount == earlierFailures }
+    guard isBetweenSteps, (try? backend.finish()) != nil, hasNotFailed(),
+      let state = try? state(), hasNotFailed()
     else { return nil }
     return state
   }

@@ -152,7 +152,10 @@ private func parseShape(_ text: String) throws -> MatmulShape {
   guard sizes.count == 3, let m = sizes[0], let n = sizes[1], let k = sizes[2],
     [m, n, k].allSatisfy({ $0 > 0 && $0 <= 1 << 16 }),
     parts.dropFirst().allSatisfy({ $0 == "ta" || $0 == "tb" })
-  else { throw ValidationError("a shape is MxNxK[,ta][,tb], such as 256x64x784,ta") }
+  else {
+    throw ValidationError(
+      "a shape is MxNxK[,ta][,tb] of sizes from 1 to 65536, such as 256x64x784,ta")
+  }
   return MatmulShape(
     m: m, n: n, k: k, transposeA: parts.contains("ta"), transposeB: parts.contains("tb"))
 }
@@ -175,7 +178,7 @@ struct BenchTrain: ParsableCommand {
   @Option(
     name: .customLong("data"),
     help: ArgumentHelp("The images, as for `sparrow train`.", valueName: "source"),
-    completion: .list(["mnist:", "idx:", "images:", "glyphs"]))
+    completion: .sources)
   var data = "glyphs:10000"
   @OptionGroup(title: "Network") var network: NetworkOptions
   @OptionGroup(title: "Training") var training: TrainingOptions

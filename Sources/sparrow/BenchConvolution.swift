@@ -34,8 +34,11 @@ struct BenchConvolution: ParsableCommand {
     ] {
       try requirePositive(value, name)
     }
-    guard size % 8 == 0, size <= 1 << 14, base <= 1 << 12, batch <= 1 << 12 else {
-      throw ValidationError("images of at most 16384 rows, a multiple of 8, at most 4096 channels")
+    guard size % 8 == 0, size <= 1 << 14 else {
+      throw ValidationError("--size must be a multiple of 8, at most 16384, not \(size)")
+    }
+    for (value, name) in [(base, "--base"), (batch, "--batch")] where value > 1 << 12 {
+      throw ValidationError("\(name) must be at most 4096, not \(value)")
     }
   }
 

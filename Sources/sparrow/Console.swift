@@ -5,7 +5,10 @@ import Training
 
 /// What is said on standard error while standard output is kept for results.
 enum Console {
-  static let isTerminal = isatty(STDERR_FILENO) == 1
+  /// Whether standard error is a terminal on which a line can be written over.
+  static let isTerminal =
+    isatty(STDERR_FILENO) == 1
+    && !["", "dumb"].contains(ProcessInfo.processInfo.environment["TERM"] ?? "")
 
   static func note(_ line: String) { _ = write(line + "\n", to: STDERR_FILENO) }
 

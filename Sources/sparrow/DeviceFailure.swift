@@ -53,6 +53,13 @@ extension DeviceOptions {
     } catch let error as OpenCLError where job.onDeviceFailure == .reference {
       var next = job
       if job.session.isOpen, !job.session.store.isEmpty { try next.returnToLastCheckpoint() }
+      if let signal = StopSignals.signal {
+        Console.clearLine()
+        Console.note("Warning: the device failed: \(error)")
+        throw runEnd(
+          RunInterrupted(signal: signal), after: next.startingPlace ?? "its start",
+          advice: job.advice)
+      }
       error.noteGoingOn(next.startingPlace ?? "from the start")
       try next.run(on: ReferenceBackend())
     } catch let error as OpenCLError where error.isShortageOfMemory || job.session.isOpen {

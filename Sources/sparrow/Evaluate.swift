@@ -10,9 +10,10 @@ import Training
 struct ModelOption: ParsableArguments {
   @Option(
     name: .customLong("model"),
-    help: ArgumentHelp("A model.safetensors that `sparrow train` wrote.", valueName: "file"),
+    help: ArgumentHelp(
+      "What `sparrow train` made: a run or its model.safetensors.", valueName: "run"),
     completion: .file(extensions: ["safetensors"]))
-  var path: String
+  var given: String
   @Option(
     name: .customLong("code"),
     help: ArgumentHelp(
@@ -20,14 +21,20 @@ struct ModelOption: ParsableArguments {
   var code: String?
 
   func validate() throws {
-    try requirePath(path, "--model")
+    try requirePath(given, "--model")
     if let code, Code(code) == nil {
       throw ValidationError("--code \(code) is not one of \(Code.forms)")
     }
   }
 
-  /// - Throws: `FileError` where the file is no model, or one with another code than `--code`.
+  /// The model's file.
+  ///
+  /// - Throws: `FileError` for a run that has none yet.
+  func path() throws -> String { try modelPath(given) }
+
+  /// - Throws: `FileError` where there is no model, or one with another code than `--code`.
   func load() throws -> ModelFile {
+    let path = try path()
     let file = try ModelFile(path: path)
     let saved = file.description.training.network.code
     if let code, let wanted = Code(code), wanted != saved {
@@ -66,7 +73,7 @@ struct Evaluate: ParsableCommand {
           mse: JSONNumber(report.mse), fvu: JSONNumber(report.fvu), l0: JSONNumber(report.l0),
           dead: report.dead,
           latents: report.latents, images: report.images, device: name, data: dataset.name,
-          model: model.path))
+          model: model.path()))
     } else {
       try Console.result(summary(of: report))
     }
@@ -126,7 +133,7 @@ struct Encode: ParsableCommand {
   func validate() throws { try requirePath(output, "--output") }
 
   func run() throws {
-    try refuse(output: output, force: force, reading: data.source().paths + [model.path])
+    try refuse(output: output, force: force, reading: data.source().paths + [model.path()])
     let file = try model.load()
     let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
@@ -205,7 +212,7 @@ struct Reconstruct: ParsableCommand {
   func run() throws {
     try refuse(
       output: output, force: force, isFolder: !isPicture,
-      reading: data.source().paths + [model.path])
+      reading: data.source().paths + [model.path()])
     let file = try model.load()
     let dataset = try load(data.source(), seed: file.description.training.seed)
     let images = part.images(of: dataset)
@@ -250,6 +257,13 @@ struct Reconstruct: ParsableCommand {
   }
 }
 
+/// - Throws: where the output is one of the files or folders that are read.
+func refuse(output path: String, reading sources: [String]) throws {
+  guard !OutputNames(sources: sources).reads(path) else {
+    throw FileError(path: path, reason: "is what is read from; choose another --output")
+  }
+}
+
 /// - Parameters:
 ///   - isFolder: whether a folder is to be written.
 ///   - sources: the paths of what is read.
@@ -263,9 +277,7 @@ func refuse(
     throw FileError(
       path: path, reason: "exists already; --force \(isFolder ? "writes into" : "replaces") it")
   }
-  guard !OutputNames(sources: sources).reads(path) else {
-    throw FileError(path: path, reason: "is what is read from; choose another --output")
-  }
+  try refuse(output: path, reading: sources)
   // A folder that is there need not lie in one that can be written.
   try isFolder && exists ? Folder.requireWritable(in: path) : Folder.requireWritable(above: path)
 }

@@ -23,7 +23,9 @@ enum Failure {
       .split(whereSeparator: \.isNewline)
     var first = String(lines.first ?? "unknown error")
     if isUsage {
-      first += (first.hasSuffix(".") ? " " : ". ") + "See '\(helpCommand()) --help'."
+      first +=
+        (first.hasSuffix(".") || first.hasSuffix("?") ? " " : ". ")
+        + "See '\(helpCommand()) --help'."
     } else if lines.count > 1, !isVerbose {
       first += " (SPARROW_VERBOSE=1 shows more)"
     }

@@ -62,7 +62,7 @@ struct Inspect: ParsableCommand {
       throw FileError(path: output, reason: "--output is a file, not a folder")
     }
     try refuse(
-      output: output, force: force, isFolder: true, reading: data.source().paths + [model.path])
+      output: output, force: force, isFolder: true, reading: data.source().paths + [model.path()])
     let file = try model.load()
     let latents = file.description.training.network.latents
     for number in latent where !(0..<latents).contains(number) {
@@ -79,7 +79,7 @@ struct Inspect: ParsableCommand {
       Job(
         options: self, file: file, dataset: dataset, withProbe: probe ?? hasLabels,
         progress: progress))
-    let report = InspectionOutput(outcome, model: model.path, data: dataset.name, part: part)
+    let report = InspectionOutput(outcome, model: try model.path(), data: dataset.name, part: part)
     try write(outcome, report)
     progress.end()
     if json.isOn {

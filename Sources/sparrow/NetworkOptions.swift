@@ -15,8 +15,8 @@ struct ShapeOptions: ParsableArguments {
     help: ArgumentHelp(
       "A dictionary of so many latents instead: one encoder and one decoder layer.",
       discussion: """
-        The input is centred by the mean image, the decoder's rows have norm 1, and the encoder \
-        starts as the decoder.
+        The input is centred by the mean image, the decoder's rows have norm 1 (with --average \
+        those of which the average is), and the encoder starts as the decoder.
         """))
   var latents: Int?
   @Option(
@@ -81,7 +81,7 @@ struct NetworkOptions: ParsableArguments {
         both by the weight --beta of the L0 itself; l1 penalises the latents' sum. With \
         --target-l0 no K is needed.
         """, valueName: "code"),
-    completion: .list(["relu", "topk:", "batchtopk:", "jumprelu", "hardconcrete", "l1"]))
+    completion: .codes)
   var code = "relu"
   @Option(
     name: .customLong("target-l0"), parsing: .unconditional,

@@ -1,8 +1,22 @@
 import ArgumentParser
 import Datasets
 import Foundation
+import Imaging
 import OpenCLRuntime
 import Training
+
+extension CompletionKind {
+  /// What `--data` begins with.
+  static let sources = words(["mnist:", "idx:", "images:", "glyphs"])
+  /// What `--code` begins with.
+  static let codes = words(["relu", "topk:", "batchtopk:", "jumprelu", "hardconcrete", "l1"])
+
+  /// Words that may have colons, which zsh would take for the start of an explanation.
+  private static func words(_ words: [String]) -> CompletionKind {
+    let isForZsh = CompletionShell.requesting == .zsh
+    return .list(isForZsh ? words.map { $0.replacingOccurrences(of: ":", with: "\\:") } : words)
+  }
+}
 
 /// `--device`, with `SPARROW_DEVICE` behind it.
 struct DeviceOptions: ParsableArguments {
@@ -41,11 +55,31 @@ struct DeviceOptions: ParsableArguments {
   }
 }
 
+/// The path of a model, or of the model in a run's folder.
+///
+/// - Throws: `FileError` for a folder that has none.
+func modelPath(_ path: String) throws -> String {
+  let files = FileManager.default
+  var isFolder: ObjCBool = false
+  guard files.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue
+  else { return path }
+  let model = RunFolder(path: path).model
+  guard files.fileExists(atPath: model) else {
+    let hasRun = !CheckpointStore(folder: path).isEmpty
+    throw FileError(
+      path: path,
+      reason: hasRun
+        ? "holds no model yet: the run is not finished; --resume goes on with it"
+        : "is a folder without a model.safetensors")
+  }
+  return model
+}
+
 /// `--data`
 struct DataOptions: ParsableArguments {
   @Option(
     name: .customLong("data"), help: DataOptions.help,
-    completion: .list(["mnist:", "idx:", "images:", "glyphs"]))
+    completion: .sources)
   var text: String
 
   static let help = ArgumentHelp(

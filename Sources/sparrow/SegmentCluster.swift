@@ -29,7 +29,7 @@ struct SegmentCluster: ParsableCommand {
       "What `sparrow segment pretrain` made: a run or its model file.", valueName: "run"),
     completion: .file(extensions: ["safetensors"]))
   var model: String
-  @Option(help: "The image or folder of images to group.", completion: .directory)
+  @Option(help: "The image or folder of images to group.", completion: .file())
   var images: String
   @Option(parsing: .unconditional, help: "How many clusters.") var k: Int
   @Option(

@@ -60,6 +60,8 @@ struct SegmentDraw: ParsableCommand {
       progress.show(index + 1, of: count)
     }
     progress.finish()
-    try Console.result("Written: \(counted(count, "image")) and masks to \(output)")
+    try Console.result(
+      "Written: \(counted(count, "image")) and \(count == 1 ? "its mask" : "their masks") to \(output)"
+    )
   }
 }

@@ -206,7 +206,7 @@ struct SegmentEvaluate: ParsableCommand {
   }
 
   /// - Throws: `FileError` where the folder of a file is missing or not to be written, or the file is
-  ///   a folder itself.
+  ///   there and anything but figures of before: it may be one of those that are read.
   private func requirePlace(forFile path: String) throws {
     try Folder.requireWritable(above: path)
     let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
@@ -214,6 +214,11 @@ struct SegmentEvaluate: ParsableCommand {
       throw FileError(path: path, reason: "cannot write: there is no folder \(folder)")
     }
     try AtomicFile.requirePlace(at: path)
+    guard try !FileManager.default.fileExists(atPath: path) || SegmentationReport.isTable(path)
+    else {
+      throw FileError(
+        path: path, reason: "is there and holds no figures of images; choose another --csv")
+    }
   }
 
   private struct Result {

@@ -107,18 +107,21 @@ extension SegmentTrustOptions {
     _ folder: SegmentRun, _ session: RunSession, as settings: Settings.Type
   ) throws -> ConvolutionalCheckpoint<Settings>? {
     let files = FileManager.default
-    guard files.fileExists(atPath: folder.path) else {
-      throw FileError(path: folder.path, reason: "no such run to resume")
-    }
+    try requireRun(folder.path)
     try session.open()
-    let isComplete = [folder.model, folder.metrics, folder.picturePath].allSatisfy {
-      files.fileExists(atPath: $0)
-    }
-    if isComplete {
-      // Runs of other verbs leave files of the same names.
-      _ = try ConvolutionalModel<Settings.Model>(path: folder.model)
-      try Console.result("Finished: \(folder.path) has all of its steps; nothing is left to do")
-      return nil
+    if files.fileExists(atPath: folder.model), files.fileExists(atPath: folder.picturePath) {
+      do {
+        // Runs of other verbs leave files of the same names.
+        let model = try ConvolutionalModel<Settings.Model>(path: folder.model)
+        if folder.hasMetrics(upTo: model.description.stepsDone) {
+          try Console.result(
+            "Finished: \(folder.path) has all of its steps; nothing is left to do")
+          return nil
+        }
+      } catch let error as FileError {
+        // What is damaged is written anew from the checkpoint, where there is one.
+        if session.store.isEmpty { throw error }
+      }
     }
     guard !session.store.isEmpty else {
       throw FileError(path: folder.path, reason: "holds no checkpoint to resume from")

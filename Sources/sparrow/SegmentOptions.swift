@@ -14,9 +14,9 @@ struct SegmentNetworkOptions: ParsableArguments {
   var preset: ConvolutionalConfiguration.Preset?
   @Option(
     help: ArgumentHelp(
-      "The code of each position at the lowest resolution: \(Code.forms) (default: topk:32).",
+      "The code of each position at the lowest resolution: \(Code.forms) (default: topk of a quarter of the latents; small has 32, base 128).",
       valueName: "code"),
-    completion: .list(["relu", "topk:", "batchtopk:", "jumprelu", "hardconcrete", "l1"]))
+    completion: .codes)
   var code: String?
 
   func validate() throws {
@@ -48,8 +48,8 @@ struct SegmentNetworkOptions: ParsableArguments {
       }
     } else {
       network = ConvolutionalConfiguration(
-        preset ?? .base, inputs: inputs, code: code.flatMap { Code($0) } ?? .topK(32),
-        hasSkips: hasSkips, outputs: outputs)
+        preset ?? .base, inputs: inputs, code: code.flatMap { Code($0) }, hasSkips: hasSkips,
+        outputs: outputs)
     }
     if let problem = network.problem { throw ValidationError("--code: \(problem)") }
     return network
@@ -92,6 +92,9 @@ struct SegmentTrainingOptions: ParsableArguments {
     _ network: ConvolutionalConfiguration, images: [LabelledImage]
   ) throws -> ConvolutionalTraining {
     let smallest = images.map { min($0.image.width, $0.image.height) }.min() ?? 192
+    if let crop, crop % network.alignment != 0 {
+      throw ValidationError("--crop must be a multiple of \(network.alignment), not \(crop)")
+    }
     let fitting = max(network.alignment, smallest / network.alignment * network.alignment)
     let training = ConvolutionalTraining(
       network: network, cropSize: crop ?? min(192, fitting), batchSize: batch, length: length,
@@ -112,9 +115,22 @@ struct SegmentRun {
   var metrics: String { "\(path)/metrics.csv" }
   var picturePath: String { "\(path)/\(picture)" }
 
-  /// - Throws: `FileError` where the folder holds a run already or cannot be made.
-  func refuseExisting() throws {
+  /// - Parameter sources: the folders that are read.
+  /// - Throws: `FileError` where the folder holds a run already, cannot be made, or is one of `sources`.
+  func refuseExisting(reading sources: [String] = []) throws {
+    try refuse(output: path, reading: sources)
     try CheckpointStore(folder: path).refuseExistingRun([model, metrics, picturePath])
+  }
+
+  /// Whether `metrics.csv` is whole for a run of so many steps.
+  func hasMetrics(upTo steps: Int) -> Bool {
+    guard let data = FileManager.default.contents(atPath: metrics),
+      data.last == UInt8(ascii: "\n")
+    else { return false }
+    let last = String(decoding: data, as: UTF8.self).split(separator: "\n").dropFirst().last
+    // A run whose length is a time may end within ten steps.
+    let logged = last.map { Int($0.prefix { $0 != "," }) ?? -1 } ?? 0
+    return logged <= steps && logged > steps &- 10
   }
 
   /// `metrics.csv`, whole.
@@ -128,7 +144,8 @@ final class StepLog {
   private var sums: [Double]
   private var count = 0
   private var lastShown = ContinuousClock.now
-  private(set) var csv: String
+  /// Of ten steps each: the last one, the means, the seconds until then.
+  private var rows: [[Double]] = []
   private var means: [Double] = []
 
   /// - Parameter figures: from what the loss gives to the numbers that `names` names.
@@ -136,19 +153,29 @@ final class StepLog {
     self.names = names
     self.figures = figures
     sums = names.map { _ in 0 }
-    csv = "step,\(names.joined(separator: ",")),seconds\n"
+  }
+
+  /// With the names in the first line.
+  var csv: String {
+    let lines = rows.map { row in
+      ([String(format: "%.0f", row[0])] + row[1...names.count].map { significant($0, 6) }
+        + [String(format: "%.3f", row[names.count + 1])]).joined(separator: ",") + "\n"
+    }
+    return "step,\(names.joined(separator: ",")),seconds\n" + lines.joined()
   }
 
   /// What goes into a checkpoint and comes from one.
   var state: StepLogState {
     get {
       var state = StepLogState()
-      (state.csv, state.sums, state.count) = (csv, sums, count)
+      (state.rows, state.sums, state.count) = (rows, sums, count)
       return state
     }
     set {
-      guard newValue.sums.count == names.count else { return }
-      (csv, sums, count) = (newValue.csv, newValue.sums, newValue.count)
+      guard newValue.sums.count == names.count,
+        newValue.rows.allSatisfy({ $0.count == names.count + 2 })
+      else { return }
+      (rows, sums, count) = (newValue.rows, newValue.sums, newValue.count)
     }
   }
 
@@ -157,9 +184,7 @@ final class StepLog {
     count += 1
     if count == 10 || report.step == report.steps {
       means = sums.map { $0 / Double(count) }
-      csv +=
-        "\(report.step),\(means.map { significant($0, 6) }.joined(separator: ",")),"
-        + String(format: "%.3f\n", report.seconds)
+      rows.append([Double(report.step)] + means + [report.seconds])
       sums = names.map { _ in 0 }
       count = 0
     }
@@ -181,14 +206,6 @@ extension Console {
     clearLine()
     note(line)
   }
-}
-
-/// The path of a model, or of the run folder that holds it.
-func modelPath(_ path: String) -> String {
-  var isFolder: ObjCBool = false
-  guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue
-  else { return path }
-  return (path.hasSuffix("/") ? path : path + "/") + "model.safetensors"
 }
 
 /// Lists files that could not be used, after the work on the others is done.

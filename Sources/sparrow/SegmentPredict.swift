@@ -25,7 +25,7 @@ struct SegmentPredict: ParsableCommand {
       """)
 
   @OptionGroup var model: SegmenterOption
-  @Option(help: "The image, or the folder of images, to segment.", completion: .directory)
+  @Option(help: "The image, or the folder of images, to segment.", completion: .file())
   var images: String
   @Flag(help: "Write each class's probability.") var probabilities = false
   @Flag(

@@ -68,7 +68,7 @@ struct SegmentPretrain: ParsableCommand {
     let images = try required(images, "images")
     let folder = SegmentRun(
       path: try required(output, "output"), picture: "reconstructions.png")
-    try folder.refuseExisting()
+    try folder.refuseExisting(reading: [images])
     let (unlabelled, failures) = try readImages(images)
     var counter = PercentileCounter(like: unlabelled[0].image)
     for image in unlabelled { try counter.add(image.image, path: image.path) }
@@ -101,6 +101,7 @@ struct SegmentPretrain: ParsableCommand {
     if let problem = configuration.problem { throw ValidationError(problem) }
     Console.note("Data: \(counted(unlabelled.count, "unlabelled image"))")
     Console.note("Network: \(shape.summary)\(skips ? ", with skips" : "")")
+    noteUse(of: shape.code, latents: shape.latents, beta: beta)
     let model = PretrainedDescription(
       training: configuration, alpha: alpha,
       corruption: Corruption(maskShare: Float(masked), noise: Float(noise)),
@@ -121,15 +122,18 @@ struct SegmentPretrain: ParsableCommand {
     guard let saved = try trust.load(folder, session, as: PretrainingSettings.self) else {
       return
     }
-    let settings = saved.description.settings
-    let (unlabelled, failures) = try readImages(images ?? settings.images)
+    var settings = saved.description.settings
+    if let images { settings.images = absolutePath(images) }
+    let (unlabelled, failures) = try fromItsPlace(images == nil ? "--images" : nil) {
+      try readImages(settings.images)
+    }
     let normalised = try unlabelled.map { image in
       try settings.model.normalisation.check(image.image, path: image.path)
       return LabelledImage(
         name: image.name, image: settings.model.normalisation(image.image), labels: nil)
     }
     try trust.requireContent(
-      normalised, saved.description.content, images ?? settings.images)
+      normalised, saved.description.content, settings.images)
     try device.train(
       Job(
         keeping: SegmentKeeping(

@@ -68,7 +68,9 @@ struct SegmentTrain: ParsableCommand {
   func run() throws {
     if let run = trust.run { return try resume(run) }
     let folder = SegmentRun(path: try required(output, "output"), picture: "training.png")
-    try folder.refuseExisting()
+    let folders = try data.requireFolders()
+    try folder.refuseExisting(
+      reading: [folders.images, folders.labels] + (unlabelled.folder.map { [$0] } ?? []))
     let front = try pretrained.map { try PretrainedModel(path: modelPath($0)) }
     let (content, classes) = try data.load(seed: training.seed)
     let normalisation = try front?.description.normalisation ?? content.normalisation()
@@ -79,6 +81,11 @@ struct SegmentTrain: ParsableCommand {
     }
     let shape = try network.configuration(
       inputs: normalisation.channels, outputs: classes.count, hasSkips: true, pretrained: front)
+    guard shape.code != .l1 || front != nil else {
+      throw ValidationError(
+        "--code l1 is relu where labels alone train it; give it a front end: "
+          + "'sparrow segment pretrain --code l1'")
+    }
     let configuration = try training.configuration(shape, images: images)
     let settings = SegmenterTraining(
       loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
@@ -99,6 +106,7 @@ struct SegmentTrain: ParsableCommand {
       }
     }
     Console.note("Network: \(shape.summary), \(front == nil ? "from scratch" : "pretrained")")
+    noteUse(of: shape.code, latents: shape.latents)
     if let outlines = settings.outlines {
       Console.note(
         "Outlines: at \(significant(Double(outlines.share), 2)) of the way from the brightness of "
@@ -107,7 +115,6 @@ struct SegmentTrain: ParsableCommand {
     let model = SegmenterDescription(
       training: configuration, segmenting: settings, normalisation: normalisation,
       classes: classes, stepsDone: 0, images: images.count)
-    let folders = try data.requireFolders()
     try device.train(
       Job(
         keeping: SegmentKeeping(
@@ -128,22 +135,30 @@ struct SegmentTrain: ParsableCommand {
     guard let saved = try trust.load(folder, session, as: SegmentationSettings.self) else {
       return
     }
-    let settings = saved.description.settings
-    let (model, imagesPath) = (settings.model, data.images ?? settings.images)
-    let content = try LabelledOptions.load(
-      images: imagesPath, labels: data.labels ?? settings.labels, limit: settings.limit,
-      seed: model.training.seed
-    ) { _ in model.classes }.content
+    var settings = saved.description.settings
+    if let images = data.images { settings.images = absolutePath(images) }
+    if let labels = data.labels { settings.labels = absolutePath(labels) }
+    if let folder = unlabelled.folder { settings.unlabelled = absolutePath(folder) }
+    let model = settings.model
+    let areGiven = data.images != nil && data.labels != nil
+    let content = try fromItsPlace(areGiven ? nil : "--images and --labels") {
+      try LabelledOptions.load(
+        images: settings.images, labels: settings.labels, limit: settings.limit,
+        seed: model.training.seed
+      ) { _ in model.classes }.content
+    }
     let images = try content.images.map { image in
       try model.normalisation.check(image.image, path: image.path)
       return LabelledImage(
         name: image.name, image: model.normalisation(image.image), labels: image.labels)
     }
-    let others = try (unlabelled.folder ?? settings.unlabelled).map {
-      try UnlabelledOptions.load($0, model.normalisation)
+    let others = try settings.unlabelled.map { path in
+      try fromItsPlace(unlabelled.folder == nil ? "--unlabelled" : nil) {
+        try UnlabelledOptions.load(path, model.normalisation)
+      }
     }
     try trust.requireContent(
-      images + (others?.images ?? []), saved.description.content, imagesPath)
+      images + (others?.images ?? []), saved.description.content, settings.images)
     try device.train(
       Job(
         keeping: SegmentKeeping(

@@ -44,6 +44,7 @@ struct Sparrow: ParsableCommand {
     // Where it is ignored, as whoever started this process may have it, the system does away with
     // processes that have ended, and how they did is never known.
     signal(SIGCHLD, SIG_DFL)
+    EnvironmentVariables.correct()
     StopSignals.unblock()
     UnfinishedFiles.removeWhenInterrupted()
     FaultInjection.armFromEnvironment()

@@ -7,7 +7,8 @@ enum StopSignals {
   // Written by the handler alone, read elsewhere.
   nonisolated(unsafe) fileprivate static var received: Int32 = 0
 
-  /// The signal that has come since `listen()`.
+  /// The signal that has come while signals were listened to, also where that is over: a wish to stop
+  /// is not forgotten because a device failed before it was met.
   static var signal: Int32? { received == 0 ? nil : received }
 
   /// Lets the signals that ask a process to end come through: whoever started this one may have
@@ -24,7 +25,6 @@ enum StopSignals {
 
   /// A signal that is ignored, as a shell has SIGINT be for what it runs in the background, stays so.
   static func listen() {
-    received = 0
     for number in [SIGINT, SIGTERM, SIGHUP] {
       let handler = Signals.handle(number, by: handle)
       if !Signals.isIgnoring(handler) { before[number] = handler }

@@ -75,12 +75,14 @@ struct SweepCommand: ParsableCommand {
   }
 
   func run() throws {
+    try refuse(output: output, reading: data.source().paths)
     let dataset = try load(data.source(), seed: training.seed)
     Console.note("Data: \(dataset.summary)")
     var training = training
     try training.fitBatch(toImages: dataset.train.count)
     let configurations = try values.map { value in
       let (code, target) = try code.code(value)
+      try requirePositive(target, "--values")
       let network = try shape.network(inputs: dataset.train.featureCount, code: code)
       if let target, target > Double(network.latents) {
         throw ValidationError("--values: \(target) of \(network.latents) latents cannot be met")
@@ -344,7 +346,9 @@ private struct SweepFolder {
     let found = try session.store.newest(SweepCheckpoint.init(path:))
     guard found.description.isSame(as: fresh) else {
       throw FileError(
-        path: path, reason: "holds another sweep: other values, options or data than these")
+        path: path,
+        reason:
+          "holds another sweep: other values, options or data than these; choose another --output")
     }
     guard found.description.content == fresh.content else {
       throw Problem(
@@ -383,8 +387,10 @@ private struct SweepFolder {
   ///
   /// - Returns: the names of the files; there is no picture where no model can be shown in one.
   func finish(_ rows: [SweepRow], code: String, data: String) throws -> [String] {
+    // As in other tables, nothing where there is no value: that of equal images has no fraction.
+    func text(_ number: JSONNumber) -> String { number.value.isFinite ? "\(number.value)" : "" }
     let lines = rows.map {
-      "\($0.value),\($0.l0.value),\($0.fvu.value),\($0.mse.value),\($0.dead),\($0.latents)\n"
+      "\($0.value),\(text($0.l0)),\(text($0.fvu)),\(text($0.mse)),\($0.dead),\($0.latents)\n"
     }
     try AtomicFile.write(
       Array(("\(code),l0,fvu,mse,dead,latents\n" + lines.joined()).utf8),
@@ -408,7 +414,7 @@ private func parseValues(_ text: String) throws -> [Double] {
   }
   guard !values.isEmpty, values.allSatisfy({ ($0 ?? 0) > 0 && ($0 ?? 0).isFinite }) else {
     throw ValidationError(
-      "--values takes positive numbers with commas, such as 4,8,16, not \(text)")
+      "--values takes positive numbers with commas, such as 4,8,16, not '\(text)'")
   }
   return values.compactMap { $0 }
 }

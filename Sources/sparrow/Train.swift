@@ -28,7 +28,7 @@ struct Train: ParsableCommand {
 
   @Option(
     name: .customLong("data"), help: DataOptions.help,
-    completion: .list(["mnist:", "idx:", "images:", "glyphs"]))
+    completion: .sources)
   var data: String?
   @OptionGroup(title: "Network") var network: NetworkOptions
   @OptionGroup(title: "Training") var training: TrainingOptions
@@ -57,8 +57,9 @@ struct Train: ParsableCommand {
     if let run = trust.run { return try resume(run) }
     guard let data, let output else { return }
     let folder = RunFolder(path: output)
-    try folder.refuseExistingRun()
     let source = try dataSource(data)
+    try refuse(output: output, reading: source.paths)
+    try folder.refuseExistingRun()
     let dataset = try load(source, seed: training.seed)
     Console.note("Data: \(dataset.summary)")
     var training = training
@@ -82,9 +83,7 @@ struct Train: ParsableCommand {
 
   private func resume(_ path: String) throws {
     let folder = RunFolder(path: path)
-    guard FileManager.default.fileExists(atPath: folder.path) else {
-      throw FileError(path: path, reason: "no such run to resume")
-    }
+    try requireRun(folder.path)
     let session = RunSession(folder: folder.path)
     try session.open()
     guard let checkpoint = try lastCheckpoint(session.store, folder) else { return }
@@ -96,6 +95,7 @@ struct Train: ParsableCommand {
     let configuration = description.model.training
     let isNewLength = configuration.epochs != checkpoint.description.model.training.epochs
     if done == configuration.epochs, folder.isComplete(epochs: done) {
+      if data != nil { _ = try dataset(of: description, folder) }
       if isNewLength {
         try session.save(Checkpoint(description: description, run: checkpoint.run))
         session.store.removePrevious()
@@ -103,14 +103,8 @@ struct Train: ParsableCommand {
       return try Console.result(
         "Finished: \(folder.path) has all of its \(counted(done, "epoch")); nothing is left to do")
     }
-    let dataset = try load(
-      try dataSource(data ?? description.source), seed: configuration.seed)
-    Console.note("Data: \(dataset.summary)")
-    guard dataset.contentSHA256 == description.content else {
-      throw Problem(
-        "\(data ?? description.source): not the images that the run in \(folder.path) was trained "
-          + "on: their content differs")
-    }
+    let dataset = try self.dataset(of: description, folder)
+    if let data { description.source = try dataSource(data).absoluteText }
     Console.note(
       "Resuming after \(checkpoint.run.progress(of: configuration)), "
         + "\(duration(checkpoint.run.seconds)) of training")
@@ -121,20 +115,48 @@ struct Train: ParsableCommand {
         onDeviceFailure: trust.onDeviceFailure, resuming: checkpoint.run, isNewLength: isNewLength))
   }
 
+  /// - Throws: where the images are not those of the run.
+  private func dataset(
+    of description: CheckpointDescription, _ folder: RunFolder
+  ) throws -> Dataset {
+    let source = data ?? description.source
+    let dataset = try fromItsPlace(data == nil ? "--data" : nil) {
+      try load(try dataSource(source), seed: description.model.training.seed)
+    }
+    Console.note("Data: \(dataset.summary)")
+    guard dataset.contentSHA256 == description.content else {
+      throw Problem(
+        "\(source): not the images that the run in \(folder.path) was trained on: their content "
+          + "differs")
+    }
+    return dataset
+  }
+
   /// Nil where the run has ended and left no checkpoint.
   private func lastCheckpoint(
     _ store: CheckpointStore, _ folder: RunFolder
   ) throws -> Checkpoint? {
     guard store.isEmpty else { return try store.newest(Checkpoint.init(path:)) }
+    let lack = "holds no checkpoint to resume from"
     if let model = try? ModelFile(path: folder.model).description,
       model.epochsDone == model.training.epochs
     {
+      if let epochs = training.epochs, epochs != model.epochsDone {
+        throw FileError(
+          path: folder.path,
+          reason: "\(lack), and its model has all of its \(counted(model.epochsDone, "epoch"))")
+      }
+      guard folder.isComplete(epochs: model.epochsDone) else {
+        throw FileError(
+          path: folder.path,
+          reason: "\(lack); its model is whole, but metrics.csv or reconstructions.png is not")
+      }
       try Console.result(
         "Finished: \(folder.path) has all of its \(counted(model.epochsDone, "epoch")); "
           + "nothing is left to do")
       return nil
     }
-    throw FileError(path: folder.path, reason: "holds no checkpoint to resume from")
+    throw FileError(path: folder.path, reason: lack)
   }
 
   private func extend(

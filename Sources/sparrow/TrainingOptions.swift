@@ -55,7 +55,7 @@ struct TrainingOptions: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
-    help: "The K that training starts from; it falls to the code's K in the first third.")
+    help: "The K that training starts from; it falls to the code's K in the first 30 % of the run.")
   var annealFrom: Int?
   @Option(
     help: "What is done for latents that hardly fire: none, or balance, which raises their biases.")
@@ -100,7 +100,7 @@ struct TrainingOptions: ParsableArguments {
   mutating func fitBatch(toImages count: Int) throws {
     guard batch > count else { return }
     guard givenBatch == nil else {
-      throw TrainingError.batchLargerThanSet(batch: batch, count: count)
+      throw ValidationError("\(TrainingError.batchLargerThanSet(batch: batch, count: count))")
     }
     Console.note("Note: batches of all \(count) training images, which are fewer than \(batch)")
     givenBatch = count
@@ -116,13 +116,21 @@ struct TrainingOptions: ParsableArguments {
     if let learningRate { result.learningRate = learningRate }
     if let alpha { result.alpha = alpha }
     if let beta { result.beta = beta }
-    if let contractive { result.contractive = contractive }
+    if let contractive {
+      guard contractive == 0 || network.code != .hardConcrete else {
+        throw ValidationError(
+          "--contractive takes the slope of active units for one, which those of hardconcrete have not"
+        )
+      }
+      result.contractive = contractive
+    }
     if let schedule { result.schedule = LearningRateSchedule(schedule) }
     if let warmup { result.schedule.warmup = warmup }
     if let decayStart { result.schedule.decayStart = decayStart }
     switch optimizer {
     case nil: break
-    case .adam: result.optimizer.method = .adam()
+    // Its recommended settings are kept.
+    case .adam: if case .sgd = result.optimizer.method { result.optimizer.method = .adam() }
     case .sgd: result.optimizer.method = .sgd(momentum: momentum ?? 0.9)
     }
     if let beta2 { result.optimizer.method = .adam(beta2: beta2) }
@@ -142,7 +150,11 @@ struct TrainingOptions: ParsableArguments {
     switch deadLatents {
     case nil: break
     case .some(.none): result.balance = nil
-    case .balance: result.balance = result.balance ?? LatentBalance()
+    case .balance:
+      guard network.code != .relu else {
+        throw ValidationError("--dead-latents balance is of sparse codes, not of relu")
+      }
+      result.balance = result.balance ?? LatentBalance()
     }
     if let start {
       guard network.isDictionary else {
@@ -165,11 +177,18 @@ struct TrainingOptions: ParsableArguments {
       }
       result.arithmetic = .dense
     }
-    if let beta, beta > 0, !network.code.hasPenalty {
-      Console.note(
-        "Note: \(network.code) has no gradient of ||z||_0; beta counts in the loss alone")
-    }
+    noteUse(of: network.code, latents: network.latents, beta: beta)
     if let problem = result.problem { throw ValidationError(problem) }
     return result
+  }
+}
+
+/// Says what a code does not do although its name, or a weight that was given, would have it.
+func noteUse(of code: Code, latents: Int, beta: Double? = nil) {
+  if let beta, beta > 0, !code.hasPenalty {
+    Console.note("Note: \(code) has no gradient of ||z||_0; beta counts in the loss alone")
+  }
+  if code.count == latents {
+    Console.note("Note: \(code) keeps all of the \(latents) latents, as relu does")
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Imaging
 import Training
 
 /// What kind of run it is that `RunTrustOptions` are of.
@@ -73,8 +74,10 @@ struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
     help: ArgumentHelp(
       "Go on with the run in this folder, from its last checkpoint.",
       discussion: """
-        All settings are the checkpoint's\(Kind.hasEpochs ? ", but --epochs may be given" : ""). On the same device the run ends with the bits that it \
-        would have had without the interruption.
+        All settings are the checkpoint's\(Kind.hasEpochs ? ", but --epochs may be given" : ""); where \
+        the images are may be given if they were moved \
+        (\(Kind.hasEpochs ? "--data" : "--images, --labels")). On the same device the run ends \
+        with the bits that it would have had without the interruption.
         """, valueName: "run"),
     completion: .directory)
   var run: String?
@@ -104,5 +107,30 @@ struct RunTrustOptions<Kind: RunKind>: ParsableArguments {
       throw ValidationError(
         "--resume takes the run's settings from its checkpoint: leave out --\(name)")
     }
+  }
+}
+
+/// - Throws: `FileError` where `path` is no folder.
+func requireRun(_ path: String) throws {
+  var isFolder: ObjCBool = false
+  guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+    throw FileError(path: path, reason: "no such run to resume")
+  }
+  guard isFolder.boolValue else {
+    throw FileError(path: path, reason: "is a file; --resume takes the folder of a run")
+  }
+}
+
+/// Reads what a checkpoint has the place of.
+///
+/// - Parameter flags: those that would say otherwise; nil where they were given.
+/// - Throws: as `read` does, with `flags` named.
+func fromItsPlace<Content>(_ flags: String?, _ read: () throws -> Content) throws -> Content {
+  do {
+    return try read()
+  } catch let error as FileError where flags != nil {
+    throw FileError(
+      path: error.path, offset: error.offset,
+      reason: "\(error.reason); \(flags ?? "") may say where the images are now")
   }
 }

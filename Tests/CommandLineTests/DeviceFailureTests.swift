@@ -53,6 +53,31 @@ import Training
     #expect(try figures(folder.file("early")).count == 31)
   }
 
+  /// A wish to stop that is not met yet when the device fails is met then.
+  @Test func aSignalBeforeTheFailureIsNotForgotten() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    // While the kernels of the first step are compiled, which is when the run's folder is there.
+    let script = """
+      p=$$
+      { while kill -0 $p 2>/dev/null && [ ! -e "\(run)/run.lock" ]; do sleep 0.005; done
+        sleep 0.1; kill -TERM $p; } &
+      exec "$@"
+      """
+    let outcome = try await Tool.run(
+      [
+        "train", "--data", "glyphs:300", "--epochs", "3", "--batch", "32", "--output", run,
+        "--force-device", "--on-device-failure", "reference",
+      ],
+      environment: [
+        "SPARROW_FAIL_CALL": "420:-5", "POCL_CACHE_DIR": try folder.makeFolder("pocl"),
+        "SPARROW_CACHE_DIR": try folder.makeFolder("programs"),
+      ], through: ["/bin/sh", "-c", script, "sh"])
+    guard outcome.isOnDevice else { return }
+    #expect(outcome.status == 128 + SIGTERM, "\(outcome.errors)")
+    #expect(outcome.errors.contains("Stopped by SIGTERM after "), "\(outcome.errors)")
+  }
+
   /// The batch that is proposed does fit.
   @Test func aBatchThatWouldFitIsNamed() async throws {
     let folder = try TemporaryFolder()

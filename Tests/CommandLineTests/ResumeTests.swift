@@ -218,6 +218,78 @@ struct RunPlace: Sendable {
       try await resume(other, "--epochs", "5"), status: 64, "--epochs 5", "depends on its 2 epochs")
   }
 
+  /// Of a run that was stopped the last checkpoint is that of its end, also where no more are wished.
+  @Test func aFinishedRunIsNotGoneOnFromAnOldCheckpoint() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let stopped = try await Tool.run(
+      arguments(run, epochs: 60), through: Wrapper.signal("INT", to: run))
+    try #require(stopped.status == 130, "\(stopped.errors)")
+    let last = try await resume(run, "--checkpoint-every", "off")
+    #expect(last.status == 0, "\(last.errors)")
+    let model = try fingerprint(of: run + "/model.safetensors")
+    let again = try await resume(run)
+    #expect(again.output.hasPrefix("Finished: "), "\(again.output)\(again.errors)")
+    expectFailure(
+      try await resume(run, "--epochs", "50"), status: 64, "--epochs 50: the run has done epoch 60")
+    #expect(try fingerprint(of: run + "/model.safetensors") == model)
+  }
+
+  /// What cannot be gone on from is not called finished where more is wished than there is.
+  @Test func aRunWithoutACheckpointIsNotMadeLonger() async throws {
+    let folder = try TemporaryFolder()
+    let run = folder.file("run")
+    let first = try await Tool.run(arguments(run, epochs: 2, ["--checkpoint-every", "off"]))
+    try #require(first.status == 0, "\(first.errors)")
+    #expect(!folder.names.contains("run/checkpoint.safetensors"))
+    for (epochs, isDone) in [("2", true), ("3", false), ("1", false)] {
+      let outcome = try await resume(run, "--epochs", epochs)
+      if isDone {
+        #expect(outcome.output.hasPrefix("Finished: "))
+      } else {
+        expectFailure(outcome, "holds no checkpoint to resume from", "all of its 2 epochs")
+      }
+    }
+    unlink(run + "/reconstructions.png")
+    expectFailure(try await resume(run), "metrics.csv or reconstructions.png is not")
+  }
+
+  /// The images may be elsewhere than they were, but must be the same.
+  @Test func movedImagesAreFound() async throws {
+    let folder = try TemporaryFolder()
+    let (whole, run) = (folder.file("whole"), folder.file("run"))
+    for place in ["images", "others"] {
+      let samples = idx([60, 28, 28]).enumerated().map {
+        $0.offset > 16 && place == "others" ? $0.element ^ 1 : $0.element
+      }
+      _ = try folder.write(samples, to: place)
+    }
+    func train(_ output: String, epochs: String) async throws -> Tool.Outcome {
+      try await Tool.onReference(
+        "train", "--data", "idx:\(folder.file("images"))", "--epochs", epochs, "--batch", "20",
+        "--output", output)
+    }
+    #expect(try await train(whole, epochs: "4").status == 0)
+    #expect(try await train(run, epochs: "2").status == 0)
+    try FileManager.default.moveItem(atPath: folder.file("images"), toPath: folder.file("moved"))
+    expectFailure(
+      try await resume(run, "--epochs", "4"),
+      folder.file("images"), "--data may say where the images are now")
+    // Also of a run that is done.
+    expectFailure(
+      try await resume(run, "--data", "idx:\(folder.file("others"))"), "their content differs")
+    let moved = "idx:\(folder.file("moved"))"
+    let longer = try await resume(run, "--epochs", "4", "--data", moved)
+    #expect(longer.status == 0, "\(longer.errors)")
+    // From then on that is where they are.
+    #expect(try Checkpoint(path: run + "/checkpoint.safetensors").description.source == moved)
+    #expect(
+      try fingerprint(of: run + "/model.safetensors")
+        == fingerprint(of: whole + "/model.safetensors"))
+    expectFailure(
+      try await resume(run + "/model.safetensors"), "is a file; --resume takes the folder of a run")
+  }
+
   /// A run that is stopped within its warm-up is not made shorter than that, and stays as it is.
   @Test func aRunIsNotMadeShorterThanItsWarmUp() async throws {
     let folder = try TemporaryFolder()

@@ -180,7 +180,8 @@ import Testing
     try #require(outcome.status == 0, "\(outcome.errors)")
     expectFailure(
       try await Tool.onReference("segment", "pretrain", "--resume", run),
-      "\(run)/model.safetensors: of the format \"autoencoder 2\"; a pretrained front end is of")
+      "\(run)/checkpoint.safetensors: of the format \"checkpoint 1\", not a checkpoint of pretraining",
+      "'sparrow train --resume' goes on from it")
     unlink(run + "/metrics.csv")
     expectFailure(
       try await Tool.onReference("segment", "train", "--resume", run),

@@ -55,6 +55,54 @@ private struct Cells: Sendable {
     #expect(again.status == 1 && again.errors.contains("already holds a run"))
   }
 
+  /// A table of figures replaces one of before, and nothing else.
+  @Test func theTableOfFiguresReplacesNothingElse() async throws {
+    let cells = try await Cells.shared.value
+    let labels = cells.file("table-labels")
+    try FileManager.default.copyItem(atPath: cells.labels, toPath: labels)
+    let label = labels + "/cells000.png"
+    let (before, metrics) = (try bytes(of: label), try bytes(of: cells.model + "/metrics.csv"))
+    func evaluate(_ csv: String) async throws -> Tool.Outcome {
+      try await Tool.run(
+        "segment", "evaluate", "--predictions", cells.labels, "--labels", labels, "--csv", csv)
+    }
+    for path in [label, cells.model + "/metrics.csv", cells.model + "/model.safetensors"] {
+      expectFailure(try await evaluate(path), path, "is there and holds no figures of images")
+    }
+    #expect(try bytes(of: label) == before)
+    #expect(try bytes(of: cells.model + "/metrics.csv") == metrics)
+    let table = cells.file("table.csv")
+    for content in ["image,pixels,accuracy,miou,iou_a\n", ""] {
+      try content.write(toFile: table, atomically: true, encoding: .utf8)
+      #expect(try await evaluate(table).status == 0)
+      #expect(try text(of: table).hasPrefix("image,pixels,accuracy,miou,iou_0,"))
+    }
+  }
+
+  /// What is written among the images would be an image of the next command.
+  @Test func aRunIsNotAFolderThatIsRead() async throws {
+    let cells = try await Cells.shared.value
+    for (verb, folder) in [
+      ("train", cells.images), ("train", cells.labels), ("pretrain", cells.images),
+    ] {
+      let labels = verb == "train" ? ["--labels", cells.labels] : []
+      let outcome = try await Tool.run(
+        ["segment", verb, "--images", cells.images, "--steps", "1", "--device", "reference"]
+          + labels + ["--output", folder])
+      expectFailure(outcome, folder, "is what is read from; choose another --output")
+    }
+  }
+
+  /// Without a penalty the code would be that of relu.
+  @Test func aPenaltyNeedsAFrontEnd() async throws {
+    let cells = try await Cells.shared.value
+    let outcome = try await Tool.onReference(
+      "segment", "train", "--images", cells.images, "--labels", cells.labels, "--code", "l1",
+      "--steps", "1", "--preset", "small", "--output", cells.file("l1"))
+    #expect(outcome.status == 64 && outcome.errors.contains("--code l1 is relu where labels alone"))
+    #expect(cells.training.errors.contains("code topk:8 of 32"))
+  }
+
   /// More views change the figures; two are the default, and the older spelling of eight is
   /// understood.
   @Test func viewsAreAveraged() async throws {
@@ -554,7 +602,8 @@ private struct Cells: Sendable {
     (["--outlines", "101"], 64, "not within 0 and 100"),
     (["--frozen"], 64, "--pretrained"), (["--steps", "0"], 64, "--steps"),
     (["--steps", "3", "--minutes", "1"], 64, "exclude"), (["--dice", "-1"], 64, "--dice"),
-    (["--crop", "50"], 64, "multiples of 8"), (["--ignore", "70000"], 64, "--ignore"),
+    (["--crop", "50"], 64, "--crop must be a multiple of 8, not 50"),
+    (["--ignore", "70000"], 64, "--ignore"),
   ])
   func badOptionsGetOneClearLine(options: [String], status: Int, words: String) async throws {
     let cells = try await Cells.shared.value

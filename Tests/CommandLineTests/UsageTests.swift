@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Wrong command lines: status 64, one line that names the flag and where help is.
@@ -61,7 +62,7 @@ import Testing
     ),
     (["bench", "convolution", "--batch", "0"], "--batch"),
     (["bench", "convolution", "--size", "20"], "a multiple of 8"),
-    (["bench", "convolution", "--base", "5000"], "4096 channels"),
+    (["bench", "convolution", "--base", "5000"], "--base must be at most 4096"),
     (["bench", "train", "--data", "bogus"], "--data 'bogus'"),
     (["bench", "train", "--epochs", "0"], "--epochs"),
     (["fetch", "mnist"], "--to"),
@@ -112,6 +113,30 @@ import Testing
       options.dropFirst(2).first ?? "--epochs", options.dropFirst(3).first ?? "1")
     #expect(outcome.status == 64)
     #expect(outcome.errorLines.last?.contains(words) == true, "\(outcome.errors)")
+  }
+
+  /// What does nothing is not taken.
+  @Test func optionsThatDoNothingAreRefused() async throws {
+    let folder = try TemporaryFolder()
+    for (options, words) in [
+      (["--dead-latents", "balance"], "--dead-latents balance is of sparse codes, not of relu"),
+      (
+        ["--contractive", "0.1", "--code", "hardconcrete"],
+        "--contractive takes the slope of active units for one"
+      ),
+      (["--batch", "51"], "--batch 51 is larger than the set of 50 training images"),
+    ] {
+      let outcome = try await Tool.run(
+        ["train", "--data", "glyphs:50", "--device", "reference", "--output", folder.file("x")]
+          + options)
+      #expect(outcome.status == 64)
+      #expect(outcome.errorLines.last?.contains(words) == true, "\(outcome.errors)")
+    }
+    let dense = try await Tool.onReference(
+      "train", "--data", "glyphs:50", "--epochs", "1", "--code", "topk:64", "--output",
+      folder.file("dense"))
+    #expect(dense.status == 0)
+    #expect(dense.errorLines.contains("Note: topk:64 keeps all of the 64 latents, as relu does"))
   }
 
   /// What the user gives does not break an error's line.
@@ -226,5 +251,16 @@ import Testing
     for word in ["reconstruct", "learning-rate", "SPARROW".lowercased()] {
       #expect(outcome.output.contains(word))
     }
+    // What follows a colon is an explanation to zsh, and the colon is not completed.
+    #expect(outcome.output.contains(shell == "zsh" ? "mnist\\:" : "mnist:"))
+    #expect(outcome.output.contains("'mnist:'") == (shell == "bash"))
+  }
+
+  /// As some programs set it that have no terminal; nothing would be left of the texts.
+  @Test(arguments: ["0", "-3", "wide", ""])
+  func helpHasAWidth(columns: String) async throws {
+    let help = try await Tool.run("train", "--help", environment: ["COLUMNS": columns])
+    #expect(help.output == (try await Tool.run("train", "--help").output))
+    #expect(help.output.contains("The images: mnist:DIR"))
   }
 }

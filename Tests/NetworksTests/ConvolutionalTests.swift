@@ -245,6 +245,14 @@ private func uniform(_ count: Int, seed: UInt64) -> [Float] {
     let small = ConvolutionalConfiguration(
       .small, inputs: 3, code: .topK(8), hasSkips: false, outputs: 3)
     #expect((0..<small.levels).map(small.channels(atLevel:)) == [8, 16, 32])
+    // A quarter of the latents, where nothing is said.
+    for (preset, code) in [
+      (ConvolutionalConfiguration.Preset.small, Code.topK(8)), (.base, .topK(32)),
+    ] {
+      #expect(
+        ConvolutionalConfiguration(preset, inputs: 1, code: nil, hasSkips: true, outputs: 2).code
+          == code)
+    }
   }
 
   @Test func impossibleShapesHaveAProblem() {

@@ -373,6 +373,48 @@ private func pretrained<B: Backend>(
     }
   }
 
+  /// The log grows with the run, and so is no part of the header, whose length is bounded. Checkpoints of
+  /// the first version have it there, as text.
+  @Test func theLogIsATensor() throws {
+    var long = try checkpoint()
+    long.state.log.rows = (1...100_000).map { [10 * Double($0), 0.1, 1 / Double($0), 1e-9, 3] }
+    (long.state.log.sums, long.state.log.count) = ([1, 2, 3], 1)
+    long = Checkpoint(description: long.description, state: long.state)
+    let contents = try long.contents()
+    #expect(contents.metadata.values.reduce(0) { $0 + $1.utf8.count } < 10_000)
+    let again = try read(long).state.log
+    #expect(again.rows == long.state.log.rows)
+    #expect(again.sums == [1, 2, 3] && again.count == 1)
+
+    let json = Data(
+      #"{"csv":"step,loss,seconds\n10,0.5,1.25\n20,0.25,2.5\n","sums":[1],"count":2}"#.utf8)
+    let old = try JSONDecoder().decode(StepLogState.self, from: json)
+    #expect(old.rows == [[10, 0.5, 1.25], [20, 0.25, 2.5]] && old.sums == [1] && old.count == 2)
+    #expect(throws: DecodingError.self) {
+      try JSONDecoder().decode(
+        StepLogState.self, from: Data(#"{"csv":"a\nb,c\n","sums":[],"count":0}"#.utf8))
+    }
+    // Rows of nothing, of which there could be any number.
+    var bad = try long.contents()
+    let place = try #require(bad.entries.firstIndex { $0.name == "log" })
+    bad.entries[place] = .init(name: "log", shape: [1 << 40, 0], elements: .f64([]))
+    bad.writeChecksum(isSealed: true)
+    let folder = try TemporaryFolder()
+    try bad.write(to: folder.file("x"))
+    #expect(throws: FileError.self) { try Checkpoint(path: folder.file("x")) }
+  }
+
+  /// What could not be read again does not take the place of what can.
+  @Test func headersThatAreTooLongAreNotWritten() throws {
+    let folder = try TemporaryFolder()
+    let path = try folder.write("good", to: "x")
+    let long = Safetensors(
+      metadata: ["a": String(repeating: "x", count: 16 << 20)], entries: [])
+    #expect(throws: FileError.self) { try long.write(to: path) }
+    #expect(try String(contentsOfFile: path, encoding: .utf8) == "good")
+    #expect(folder.names == ["x"])
+  }
+
   @Test func countsBeyondTheirLimitsAreRefused() throws {
     let good = try checkpoint()
     var bad = good

@@ -2,6 +2,7 @@ import Foundation
 import Imaging
 import Networks
 import RandomNumbers
+import TestSupport
 import Testing
 import Training
 
@@ -101,6 +102,22 @@ private func model() -> ModelFile {
     withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { bytes.append(contentsOf: $0) }
     bytes += Data(header.utf8) + Data(count: 8)
     #expect(throws: FileError.self) { _ = try Safetensors(bytes, path: "x") }
+  }
+
+  /// A tensor without elements begins where the next one does, whatever their names.
+  @Test func emptyTensorsAreRead() throws {
+    for name in ["a", "m", "z"] {
+      let folder = try TemporaryFolder()
+      let entries = [
+        Safetensors.Entry(name: name, shape: [0, 3], values: []),
+        Safetensors.Entry(name: "n", shape: [2], values: [1, 2]),
+        Safetensors.Entry(name: "\(name)2", shape: [0], values: []),
+      ]
+      try Safetensors(metadata: [:], entries: entries).write(to: folder.file("x"))
+      let read = try Safetensors(path: folder.file("x"))
+      #expect(read[name]?.shape == [0, 3] && read["\(name)2"]?.shape == [0], "\(name)")
+      #expect(read["n"]?.elements == .f32([1, 2]))
+    }
   }
 
   @Test func anotherProgramsSafetensorsIsNotAModel() throws {

@@ -207,6 +207,39 @@ func figures(_ history: [EpochMetrics]) -> [[UInt64]] {
   }
 }
 
+/// What ends a run in a test.
+private struct Ended: Error {}
+
+@Suite struct FailureBetweenStepsTests {
+  /// After the last step of an epoch, before its figures are in the history, there is no state to go on
+  /// from, whether or not the batch divides the images; after any other there is.
+  @Test(arguments: [32, 29])
+  func anEpochsLastStepLeavesNoState(batch: Int) throws {
+    var configuration = ResumedRun.relu.configuration
+    configuration.batchSize = batch
+    let whole = try trainer(configuration, on: ReferenceBackend())
+    try whole.run { _ in }
+    for (step, isLeft) in [(9, true), (10, false), (11, true), (20, false)] {
+      let failing = try trainer(configuration, on: ReferenceBackend())
+      failing.verificationInterval = 1
+      failing.verify = { if $0.step == step { throw Ended() } }
+      #expect(throws: Ended.self) { try failing.run { _ in } }
+      let state = failing.stateAfterFailure()
+      #expect((state != nil) == isLeft, "step \(step)")
+      #expect((try failing.state() != nil) == isLeft, "step \(step)")
+      guard let state else { continue }
+      let folder = try TemporaryFolder()
+      let keeper = keeper(configuration, in: folder.path)
+      try keeper.save(state)
+      try keeper.finish()
+      let again = try trainer(configuration, on: ReferenceBackend())
+      try again.restore(try load(folder.path).run)
+      try again.run { _ in }
+      #expect(again.lastGoodParameters == whole.lastGoodParameters, "step \(step)")
+    }
+  }
+}
+
 @Suite(.usesDevice) struct DeviceFailureTests {
   /// Any call of a run may fail: from the state after the failure, or else the last checkpoint, or
   /// the start, it ends with the bits of a run that nothing befell.
