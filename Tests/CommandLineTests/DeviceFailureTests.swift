@@ -70,7 +70,7 @@ import Training
         "--force-device", "--on-device-failure", "reference",
       ],
       environment: [
-        "SPARROW_FAIL_CALL": "420:-5", "POCL_CACHE_DIR": try folder.makeFolder("pocl"),
+        "SPARROW_FAIL_CALL": "250:-5", "POCL_CACHE_DIR": try folder.makeFolder("pocl"),
         "SPARROW_CACHE_DIR": try folder.makeFolder("programs"),
       ], through: ["/bin/sh", "-c", script, "sh"])
     guard outcome.isOnDevice else { return }
