@@ -19,7 +19,7 @@ from pathlib import Path
 
 from run import ROOT, SCRIPTS, json_object, machine, measured, say
 
-PARTS = ["collapsed", "dictionary", "targets", "speed", "scaling"]
+PARTS = ["collapsed", "dictionary", "targets", "plain", "speed", "scaling"]
 
 
 def parse_arguments():
@@ -69,13 +69,15 @@ def runs(options, arguments):
     return [train(options, arguments, seed) for seed in options.seeds]
 
 
-def torch_run(options, latents, epochs):
+def torch_run(options, arguments):
+    """A run of the same code in PyTorch, or None where it is not to be compared with."""
     if not options.torch:
         return None
     result = json_object(measured([
-        options.torch, SCRIPTS / "torch_topk.py", "--data", options.data, "--latents", latents,
-        "--k", 32, "--epochs", epochs])[0])
-    say(f"{result['system']}, {latents} latents: epochs {result['epoch_seconds']}")
+        options.torch, SCRIPTS / "torch_topk.py", "--data", options.data, *arguments])[0])
+    say(f"{result['system']}, {' '.join(map(str, arguments))}: MSE {result['mse']:.5f}, "
+        f"FVU {result['fvu']:.4f}, {result['dead']} dead, "
+        f"median epoch {statistics.median(result['epoch_seconds']):.2f} s")
     return result
 
 
@@ -145,6 +147,26 @@ def targets(options, out, verdicts):
     return groups
 
 
+# The rates and starts that do best there.
+PLAIN = [
+    ("the collapsed preset, topk:16, 50 epochs", ["--collapsed", "--k", 16, "--epochs", 50]),
+    ("the same, topk:8", ["--collapsed", "--k", 8, "--epochs", 50]),
+    ("1024 latents, topk:32, 10 epochs", ["--k", 32, "--epochs", 10, "--rate", 3e-3]),
+    ("the same, topk:8", ["--k", 8, "--epochs", 10, "--rate", 3e-3, "--start", "data"]),
+]
+
+
+def plain(options, out, verdicts):
+    """The same networks in PyTorch without a remedy for dead latents, one seed each."""
+    if not options.torch:
+        return []
+    results = [torch_run(options, arguments) for _, arguments in PLAIN]
+    out += [f"## The same codes in plain {results[0]['system']}, one seed each", "",
+            *quality_table([(name, [result]) for (name, _), result in zip(PLAIN, results)]), ""]
+    return [{"arguments": arguments} | result
+            for (_, arguments), result in zip(PLAIN, results)]
+
+
 def speed(options, out, verdicts):
     lines = [row(["latents", "Sparrow, s an epoch", "PyTorch, s an epoch", "ratio",
                   "Sparrow's peak memory, MB"]), "|---|---|---|---|---|"]
@@ -157,7 +179,8 @@ def speed(options, out, verdicts):
                 number)
             ours += result["epoch_seconds"][1:]
             memory = max(memory, result["peak_memory_mb"])
-            peer = torch_run(options, latents, 2 if latents < 4096 else 1)
+            peer = torch_run(options, [
+                "--latents", latents, "--k", 32, "--epochs", 2 if latents < 4096 else 1])
             theirs += peer["epoch_seconds"] if peer else []
         mine = statistics.median(ours)
         other = statistics.median(theirs) if theirs else None
@@ -255,8 +278,10 @@ def main():
             "Made by `make bench-codes`; seeds " + seeds + ", one figure each.", "",
             f"- {facts['cpu']}, {facts['cores']} cores, {facts['memory_gb']} GB; {facts['system']}",
             *(f"- OpenCL: {device}" for device in facts.get("opencl", [])),
-            f"- Sparrow {facts['sparrow']}", "", *out, "## What is promised", "",
-            row(["promise", "measured", "kept"]), "|---|---|---|", *verdicts, ""]
+            f"- Sparrow {facts['sparrow']}", "", *out]
+    if verdicts:
+        page += ["## What is promised", "", row(["promise", "measured", "kept"]), "|---|---|---|",
+                 *verdicts, ""]
     name = f"codes-{facts['date'][:10]}"
     (options.output / f"{name}.md").write_text("\n".join(page))
     (options.output / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")

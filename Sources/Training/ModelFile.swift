@@ -38,8 +38,12 @@ package struct ModelDescription: Codable, Hashable, Sendable {
   }
 }
 
-/// A model as a `ParameterFile`: the tensors `encoder.0.weight` `[inputs, outputs]`,
-/// `encoder.0.bias`, ..., `decoder.0.weight`, ..., and the description.
+/// A model as a `ParameterFile`: the tensors `encoder.0.weight`, `encoder.0.bias`, ...,
+/// `decoder.0.weight`, ..., and the description. Weights are `[inputs, outputs]`, so that a layer is
+/// `x W + b`; but both of a dictionary (`--latents`) are `[latents, inputs]`, whose row j is what latent
+/// j looks for and what it stands for, so that its encoder is `(x - input.mean) W^T + b`. Beside them
+/// are `input.mean` of a dictionary, and `code.threshold`, one for each latent of a JumpReLU or one for
+/// all of a BatchTopK. `AutoencoderConfiguration` says what the network computes with them.
 package struct ModelFile: Sendable {
   package var description: ModelDescription
   /// In the order of `AutoencoderConfiguration.parameterLayout`.
