@@ -18,14 +18,17 @@ package struct ConvolutionalState: Sendable {
 
 /// What has been logged of the steps so far.
 package struct StepLogState: Codable, Sendable {
-  /// A line for each ten steps: the step, as many means as there are `sums`, seconds. Not in a description, whose length is
-  /// bounded, but a tensor: see `ConvolutionalCheckpoint`.
+  /// A line for each ten steps: the step, as many means as there are `sums`, seconds. Not in a
+  /// description, whose length is bounded, but a tensor: see `ConvolutionalCheckpoint`.
   package var rows: [[Double]] = []
   /// Over the steps since the last line.
   package var sums: [Double] = []
   package var count = 0
 
   package init() {}
+
+  /// How many numbers a line has.
+  var columns: Int { sums.count + 2 }
 
   private enum CodingKeys: String, CodingKey { case sums, count, csv }
 
@@ -152,7 +155,7 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
   package func contents() throws -> Safetensors {
     let rows = state.log.rows
     let log = Safetensors.Entry(
-      name: Self.log, shape: [rows.count, state.log.sums.count + 2],
+      name: Self.log, shape: [rows.count, state.log.columns],
       elements: .f64(rows.flatMap { $0 }))
     return try StateFile.contents(
       format: Settings.formats.last ?? "", description: description,
@@ -162,17 +165,24 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
 
   private static var log: String { "log" }
 
-  /// The rows of the tensor; nil where there is none, as in the first version.
-  private static func rows(_ file: StateFile) throws -> [[Double]]? {
-    guard let entry = file[log] else { return nil }
-    // Rows of nothing could be any number.
-    guard case .f64(let values) = entry.elements, entry.shape.count == 2,
-      entry.shape[1] > 0 || entry.shape[0] == 0
-    else {
+  /// The description's log with the lines of the tensor, which the first version has not.
+  private static func log(_ file: StateFile, _ described: StepLogState) throws -> StepLogState {
+    var result = described
+    var isFitting = true
+    if let entry = file[log] {
+      let columns = described.columns
+      if case .f64(let values) = entry.elements, entry.shape == [values.count / columns, columns] {
+        result.rows = stride(from: 0, to: values.count, by: columns).map {
+          Array(values[$0..<$0 + columns])
+        }
+      } else {
+        isFitting = false
+      }
+    }
+    guard isFitting, result.rows.allSatisfy({ $0.count == result.columns }) else {
       throw FileError(path: file.path, reason: "no fitting log of the run")
     }
-    let columns = entry.shape[1]
-    return (0..<entry.shape[0]).map { Array(values[$0 * columns..<($0 + 1) * columns]) }
+    return result
   }
 
   /// - Throws: `FileError` where the file is damaged or something else.
@@ -199,7 +209,7 @@ package struct ConvolutionalCheckpoint<Settings: ConvolutionalSettings>: Sendabl
         stepCount: description.stepCount, file.entries.filter { $0.name != Self.log },
         layout: settings.training.network.parameterLayout, path: path),
       seconds: description.seconds)
-    if let rows = try Self.rows(file) { description.log.rows = rows }
+    description.log = try Self.log(file, description.log)
     state.log = description.log
   }
 }

@@ -80,6 +80,7 @@ package struct Safetensors: Sendable {
   }
 
   /// Appends the whole file's bytes to `file`, without forming them in memory first.
+  ///
   /// - Throws: `FileError`, also where the header is longer than any that is read.
   package func write(to file: AtomicFile) throws {
     let header = try header()

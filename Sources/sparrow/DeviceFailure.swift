@@ -11,7 +11,7 @@ enum OnDeviceFailure: String, CaseIterable, ExpressibleByArgument { case stop, r
 protocol KeptTraining: BackendTask where Result == Void {
   var session: RunSession { get }
   var onDeviceFailure: OnDeviceFailure { get }
-  /// Where it starts, such as `after step 3`; nil for the run's start.
+  /// After what it starts, such as `step 3`; nil for the run's start.
   var startingPlace: String? { get }
   /// How to go on, for the end of a message.
   var advice: String { get }
@@ -60,7 +60,7 @@ extension DeviceOptions {
           RunInterrupted(signal: signal), after: next.startingPlace ?? "its start",
           advice: job.advice)
       }
-      error.noteGoingOn(next.startingPlace ?? "from the start")
+      error.noteGoingOn(next.startingPlace.map { "after \($0)" } ?? "from the start")
       try next.run(on: ReferenceBackend())
     } catch let error as OpenCLError where error.isShortageOfMemory || job.session.isOpen {
       throw error.problem(advice: job.advice)

@@ -85,7 +85,7 @@ extension SegmentJob {
   var session: RunSession { keeping.session }
   var onDeviceFailure: OnDeviceFailure { keeping.trust.onDeviceFailure }
   var startingPlace: String? {
-    keeping.resuming.map { "after step \($0.state.training.stepCount)" }
+    keeping.resuming.map { "step \($0.state.training.stepCount)" }
   }
   var advice: String { keeping.advice }
   var memoryNeed: MemoryNeed {

@@ -126,7 +126,7 @@ private struct SweepJob: KeptTraining {
   }
 
   var startingPlace: String? {
-    resuming.map { "after \($0[0].progress(of: configurations[0]))" }
+    resuming.map { $0[0].progress(of: configurations[0]) }
   }
 
   var advice: String {
@@ -186,7 +186,7 @@ private struct SweepJob: KeptTraining {
       store: session.store, interval: keeping.interval, requestedStop: { StopSignals.signal },
       contents: { try SweepCheckpoint(description: description, runs: $0).contents() })
     if let resuming, let startingPlace {
-      Console.note("Continuing \(startingPlace)")
+      Console.note("Continuing after \(startingPlace)")
       try sweep.restore(resuming)
       if sweep.epochsDone < epochs {
         RunOrigin(device: self.description.device, program: self.description.program)

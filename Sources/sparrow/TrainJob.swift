@@ -24,7 +24,7 @@ struct TrainJob: KeptTraining {
   var operations: Set<String>? { configuration.operations }
 
   var startingPlace: String? {
-    resuming.map { "after \($0.progress(of: configuration))" }
+    resuming.map { $0.progress(of: configuration) }
   }
 
   mutating func returnToLastCheckpoint() throws {

@@ -394,14 +394,16 @@ private func pretrained<B: Backend>(
       try JSONDecoder().decode(
         StepLogState.self, from: Data(#"{"csv":"a\nb,c\n","sums":[],"count":0}"#.utf8))
     }
-    // Rows of nothing, of which there could be any number.
-    var bad = try long.contents()
-    let place = try #require(bad.entries.firstIndex { $0.name == "log" })
-    bad.entries[place] = .init(name: "log", shape: [1 << 40, 0], elements: .f64([]))
-    bad.writeChecksum(isSealed: true)
-    let folder = try TemporaryFolder()
-    try bad.write(to: folder.file("x"))
-    #expect(throws: FileError.self) { try Checkpoint(path: folder.file("x")) }
+    // Rows of nothing, of which there could be any number, and of another length than the sums say.
+    for (shape, values) in [([1 << 40, 0], []), ([1, 4], [1, 2, 3, 4])] as [([Int], [Double])] {
+      var bad = try long.contents()
+      let place = try #require(bad.entries.firstIndex { $0.name == "log" })
+      bad.entries[place] = .init(name: "log", shape: shape, elements: .f64(values))
+      bad.writeChecksum(isSealed: true)
+      let folder = try TemporaryFolder()
+      try bad.write(to: folder.file("x"))
+      #expect(throws: FileError.self, "\(shape)") { try Checkpoint(path: folder.file("x")) }
+    }
   }
 
   /// What could not be read again does not take the place of what can.
