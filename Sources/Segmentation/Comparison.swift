@@ -68,24 +68,24 @@ extension Comparison {
   /// What is known of the images that a fold is trained on: nothing of those that are held back.
   package struct Preparation: Sendable {
     package var normalisation: PercentileNormalisation
-    package var classWeights: [Float]
+    /// Of which the method chooses the front end.
+    package var settings: SegmenterTraining
 
-    package init(normalisation: PercentileNormalisation, classWeights: [Float]) {
-      (self.normalisation, self.classWeights) = (normalisation, classWeights)
+    package init(normalisation: PercentileNormalisation, settings: SegmenterTraining) {
+      (self.normalisation, self.settings) = (normalisation, settings)
     }
   }
 
   /// Trains each method on all folds but one, in turn, and scores it on that one.
   ///
   /// - Parameters:
-  ///   - settings: but for the weights of the classes.
   ///   - images: as read, with labels.
   ///   - prepare: from the images of a fold that are trained on, as read.
   ///   - pretrained: for the methods that need it, which are left out without it.
   ///   - report: called before each run with the number of runs before it and in all, and after each
   ///     step of training.
   package static func run<B: Backend>(
-    _ training: ConvolutionalTraining, _ settings: SegmenterTraining, images: [LabelledImage],
+    _ training: ConvolutionalTraining, images: [LabelledImage],
     classes: ClassMap, pretrained: PretrainedModel?, folds: Int, on backend: B,
     prepare: (_ known: [LabelledImage]) throws -> Preparation,
     report: (_ method: ComparedMethod, _ done: Int, _ total: Int, _ step: StepReport?) throws ->
@@ -127,8 +127,7 @@ extension Comparison {
           let baseline = FilterBaseline(known, seed: training.seed)
           for index in held { add(index, baseline.labels(of: normalisation(images[index].image))) }
         } else {
-          var own = settings
-          own.classWeights = preparation.classWeights
+          var own = preparation.settings
           own.freezesFrontEnd = method == .frozen || method == .random
           own.frontEnd =
             switch method {

@@ -275,9 +275,8 @@ package final class ConvolutionalTrainer<B: Backend> {
     } catch let error where isBetweenSteps && !(error is RunInterrupted) {
       // The device's memory is as it was between two steps, if a call was refused and no command
       // before may have ended midway; else the last checkpoint stays.
-      func hasNotFailed() -> Bool { backend.executionFailureCount == earlierFailures }
-      if let keeper, (try? backend.finish()) != nil, hasNotFailed(),
-        let state = try? currentState(), hasNotFailed()
+      if let keeper, (try? backend.finish()) != nil, let state = try? currentState(),
+        backend.executionFailureCount == earlierFailures
       {
         try? keeper.save(state)
         try? keeper.finish()

@@ -172,8 +172,7 @@ package final class Trainer<B: Backend> {
       images: images, order: order, rows: rows, rowError: rowError.rows(rows),
       rowL0: rowL0.rows(rows))
     stepsIntoEpoch += 1
-    // After an epoch's last step nothing can be gone on from until the epoch is closed.
-    isBetweenSteps = stepsIntoEpoch < stepsPerEpoch
+    isBetweenSteps = true
   }
 
   private func rows(ofStep index: Int) -> Range<Int> {
@@ -227,9 +226,8 @@ extension Trainer {
   /// between two steps, and all commands before it have ended well. After a command that may have
   /// ended midway there is none, since nothing tells what it has written.
   package func stateAfterFailure() -> RunState? {
-    func hasNotFailed() -> Bool { backend.executionFailureCount == earlierFailures }
-    guard isBetweenSteps, (try? backend.finish()) != nil, hasNotFailed(),
-      let state = try? state(), hasNotFailed()
+    guard isBetweenSteps, (try? backend.finish()) != nil, let state = try? state(),
+      backend.executionFailureCount == earlierFailures
     else { return nil }
     return state
   }

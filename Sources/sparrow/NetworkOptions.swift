@@ -135,3 +135,13 @@ struct NetworkOptions: ParsableArguments {
     return result
   }
 }
+
+/// Says what a code does not do although its name, or a weight that was given, would have it.
+func noteUse(of code: Code, latents: Int, beta: Double? = nil) {
+  if let beta, beta > 0, !code.hasPenalty {
+    Console.note("Note: \(code) has no gradient of ||z||_0; beta counts in the loss alone")
+  }
+  if code.count == latents {
+    Console.note("Note: \(code) keeps all of the \(latents) latents, as relu does")
+  }
+}

@@ -63,15 +63,15 @@ struct SegmentCompare: ParsableCommand {
       inputs: normalisation.channels, outputs: classes.count, hasSkips: true, pretrained: front)
     let job = Job(
       configuration: try training.configuration(shape, images: images),
-      settings: SegmenterTraining(
-        loss: loss.loss, classWeights: try loss.weights(of: images, classes: classes),
-        augmentation: loss.augmentation(others: false), freezesFrontEnd: false, frontEnd: .scratch),
       images: images, classes: classes, front: front, folds: folds
     ) {
       // What is held back must not be known of; but a front end has learned from what it has.
       Comparison.Preparation(
         normalisation: try front?.description.normalisation ?? PercentileNormalisation(of: $0),
-        classWeights: try loss.weights(of: $0, classes: classes))
+        settings: SegmenterTraining(
+          loss: loss.loss, classWeights: try loss.weights(of: $0, classes: classes),
+          augmentation: loss.augmentation(others: false), freezesFrontEnd: false,
+          frontEnd: .scratch))
     }
     let (comparison, name) = try device.run(job)
     try json.isOn
@@ -118,7 +118,6 @@ struct SegmentCompare: ParsableCommand {
 
   private struct Job: BackendTask {
     let configuration: ConvolutionalTraining
-    let settings: SegmenterTraining
     let images: [LabelledImage]
     let classes: ClassMap
     let front: PretrainedModel?
@@ -128,7 +127,7 @@ struct SegmentCompare: ParsableCommand {
     func run<B: Backend>(on backend: B) throws -> (Comparison, String) {
       var shown = ContinuousClock.now
       let comparison = try Comparison.run(
-        configuration, settings, images: images, classes: classes, pretrained: front,
+        configuration, images: images, classes: classes, pretrained: front,
         folds: folds, on: backend, prepare: prepare
       ) { method, done, total, step in
         guard let step else {

@@ -14,7 +14,8 @@ struct SegmentNetworkOptions: ParsableArguments {
   var preset: ConvolutionalConfiguration.Preset?
   @Option(
     help: ArgumentHelp(
-      "The code of each position at the lowest resolution: \(Code.forms) (default: topk of a quarter of the latents; small has 32, base 128).",
+      "The code of each position at the lowest resolution: \(Code.forms) "
+        + "(default: topk of a quarter of the latents; small has 32, base 128).",
       valueName: "code"),
     completion: .codes)
   var code: String?
@@ -128,9 +129,9 @@ struct SegmentRun {
       data.last == UInt8(ascii: "\n")
     else { return false }
     let last = String(decoding: data, as: UTF8.self).split(separator: "\n").dropFirst().last
-    // A run whose length is a time may end within ten steps.
+    // A run whose length is a time may end before a line is due.
     let logged = last.map { Int($0.prefix { $0 != "," }) ?? -1 } ?? 0
-    return logged <= steps && logged > steps &- 10
+    return logged <= steps && logged > steps - StepLog.stepsInRow
   }
 
   /// `metrics.csv`, whole.
@@ -139,12 +140,14 @@ struct SegmentRun {
 
 /// Shows steps as they are done, and keeps means over ten of them.
 final class StepLog {
+  static let stepsInRow = 10
+
   private let names: [String]
   private let figures: ([Float]) -> [Double]
   private var sums: [Double]
   private var count = 0
   private var lastShown = ContinuousClock.now
-  /// Of ten steps each: the last one, the means, the seconds until then.
+  /// Of `stepsInRow` steps each: the last one, the means, the seconds until then.
   private var rows: [[Double]] = []
   private var means: [Double] = []
 
@@ -172,9 +175,8 @@ final class StepLog {
       return state
     }
     set {
-      guard newValue.sums.count == names.count,
-        newValue.rows.allSatisfy({ $0.count == names.count + 2 })
-      else { return }
+      // With as many numbers in each row as there are sums: a checkpoint is held to it.
+      guard newValue.sums.count == names.count else { return }
       (rows, sums, count) = (newValue.rows, newValue.sums, newValue.count)
     }
   }
@@ -182,7 +184,7 @@ final class StepLog {
   func show(_ report: StepReport) {
     for (index, value) in figures(report.figures).enumerated() { sums[index] += value }
     count += 1
-    if count == 10 || report.step == report.steps {
+    if count == Self.stepsInRow || report.step == report.steps {
       means = sums.map { $0 / Double(count) }
       rows.append([Double(report.step)] + means + [report.seconds])
       sums = names.map { _ in 0 }

@@ -126,11 +126,12 @@ func requireRun(_ path: String) throws {
 /// - Parameter flags: those that would say otherwise; nil where they were given.
 /// - Throws: as `read` does, with `flags` named.
 func fromItsPlace<Content>(_ flags: String?, _ read: () throws -> Content) throws -> Content {
+  guard let flags else { return try read() }
   do {
     return try read()
-  } catch let error as FileError where flags != nil {
+  } catch let error as FileError {
     throw FileError(
       path: error.path, offset: error.offset,
-      reason: "\(error.reason); \(flags ?? "") may say where the images are now")
+      reason: "\(error.reason); \(flags) may say where the images are now")
   }
 }
