@@ -20,24 +20,31 @@ package enum IsolatedSelfTest {
   ///     each, the last first; whichever reads one does that part. At most 256.
   ///   - environment: variables that they have besides or other than this process has them.
   ///   - now: tells the time.
-  /// - Returns: the joint verdict; nil where the command cannot be started.
+  /// - Returns: the joint verdict, whose seconds are those until it was known, what the processes and
+  ///   the driver take to start among them; nil where the command cannot be started.
   package static func verdict(
     of executable: String, _ arguments: [String], seconds: Double, processes: Int = 1,
     parts: Int = 0, environment: [String: String] = [:],
     now: @escaping () -> ContinuousClock.Instant = { .now }
   ) -> SelfTestVerdict? {
+    var time = PolledTime(now: now)
     func run(_ processes: Int) -> SelfTestVerdict? {
       sharedVerdict(
-        of: executable, arguments, seconds: seconds, processes: processes, parts: parts,
-        environment: environment, now: now)
+        of: executable, arguments, seconds: time.poll() + seconds, processes: processes,
+        parts: parts, environment: environment, time: &time)
     }
-    let verdict = run(processes)
-    return processes > 1 && verdict?.mayBeOfSharing == true ? run(1) : verdict
+    var verdict = run(processes)
+    if processes > 1, verdict?.mayBeOfSharing == true { verdict = run(1) }
+    switch verdict {
+    case .passed(let cases, _): return .passed(cases: cases, seconds: time.poll())
+    case .hung: return .hung(seconds: seconds)
+    default: return verdict
+    }
   }
 
   private static func sharedVerdict(
     of executable: String, _ arguments: [String], seconds: Double, processes: Int, parts: Int,
-    environment: [String: String], now: @escaping () -> ContinuousClock.Instant
+    environment: [String: String], time: inout PolledTime
   ) -> SelfTestVerdict? {
     guard let queue = Queue(parts) else { return nil }
     let children = (0..<min(processes, mostProcesses)).compactMap { _ in
@@ -46,7 +53,6 @@ package enum IsolatedSelfTest {
     guard !children.isEmpty else { return nil }
     Interruption.setChildren(children.map(\.process))
     defer { Interruption.setChildren([]) }
-    var time = PolledTime(now: now)
     while true {
       let verdicts = children.map { $0.verdictIfEnded() }
       let known = verdicts.compactMap { $0 }
