@@ -1,33 +1,52 @@
 import Foundation
 import Imaging
 
-/// One image and the files that hold it: one, or one for each channel.
+/// One image and the files that hold it: one, or one for each channel or page.
 package struct ImageCase: Hashable, Sendable {
+  /// What several files are of one image.
+  enum Parts: Hashable, Sendable { case channels, pages }
+
   /// The base name: of `imagesTr/nerve_0000.png` read as a channel, `nerve`.
   package let name: String
-  /// In the order of the channels.
+  /// In the order of the channels or pages.
   package let paths: [String]
+  private let parts: Parts
   /// The file that cannot be opened, and why; nil where that is not known before it is tried.
   private let obstacle: FileError?
 
-  init(name: String, paths: [String], obstacle: FileError? = nil) {
-    (self.name, self.paths, self.obstacle) = (name, paths, obstacle)
+  init(name: String, paths: [String], of parts: Parts = .channels, obstacle: FileError? = nil) {
+    (self.name, self.paths, self.parts, self.obstacle) = (name, paths, parts, obstacle)
   }
 
   /// Its image, or those of its pages, with their names.
   ///
-  /// - Throws: `FileError` with the path; also for a channel's file of several pages.
+  /// - Throws: `FileError` with the path; also for a channel's or a page's file of several pages.
   package func read() throws -> [(name: String, image: SampleImage)] {
     try check()
     let images =
-      paths.count == 1
-      ? try SampleImage.pages(of: paths[0]) : [try SampleImage.read(stacking: paths)]
+      switch (paths.count, parts) {
+      case (1, _): try SampleImage.pages(of: paths[0])
+      case (_, .channels): [try SampleImage.read(stacking: paths)]
+      case (_, .pages): try paths.map { try SampleImage.read(stacking: [$0]) }
+      }
     return images.enumerated().map { (self.name(ofPage: $0, among: images.count), $1) }
+  }
+
+  /// The file of a page, counted from 0, or the first of its channels'.
+  package func path(ofPage page: Int) -> String { parts == .pages ? paths[page] : paths[0] }
+
+  /// For errors, of so many pages as were read: `a.tif has 3`.
+  func description(ofPages count: Int) -> String {
+    parts == .pages ? "there are \(count) from \(paths[0]) on" : "\(paths[0]) has \(count)"
   }
 
   /// What a page, counted from 0, is called: `slide-page0001` of two or more.
   package func name(ofPage page: Int, among count: Int) -> String {
-    count > 1 ? name + String(format: "-page%04d", page + 1) : name
+    count > 1 ? Self.name(name, ofPage: page) : name
+  }
+
+  fileprivate static func name(_ name: String, ofPage page: Int) -> String {
+    name + String(format: "-page%04d", page + 1)
   }
 
   /// - Throws: `FileError` where it is known that one of its files cannot be opened.
@@ -164,6 +183,30 @@ package enum ImageCases {
     return names.map {
       ImageCase(name: $0, paths: paths[$0, default: []], obstacle: obstacles[$0])
     }
+  }
+
+  /// Files, those named `NAME-page0001`, `NAME-page0002` and so on as the pages of one image where
+  /// `labels` has its name and neither them nor a file of the name: so masks are written of a TIFF's
+  /// pages.
+  static func pageCases(_ files: [File], of labels: Set<String>) -> [ImageCase] {
+    let byName = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0) })
+    var pages: [String: [File]] = [:]
+    for name in labels where byName[name] == nil {
+      var all: [File] = []
+      while case let page = ImageCase.name(name, ofPage: all.count), !labels.contains(page),
+        let file = byName[page]
+      { all.append(file) }
+      if all.count > 1 { pages[name] = all }
+    }
+    let taken = Set(pages.values.joined().map(\.name))
+    let cases =
+      files.filter { !taken.contains($0.name) }.map(\.asCase)
+      + pages.map { name, files in
+        ImageCase(
+          name: name, paths: files.map(\.path), of: .pages,
+          obstacle: files.lazy.compactMap(\.obstacle).first)
+      }
+    return cases.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
   }
 
   private static func baseName(of path: String) -> String {

@@ -25,7 +25,8 @@ package struct LabelledFolder: Sendable {
   /// - Parameters:
   ///   - allowsUnlabelled: takes a folder in which only some images have a label.
   ///   - ofPredictions: whether the images are masks, beside which a prediction may have written
-  ///     others: see `ImageCases.files`.
+  ///     others, and of which each page's may be in a file of its own: see `ImageCases.files` and
+  ///     `ImageCases.pageCases`.
   /// - Throws: `FileError` for an absent or empty folder, two files of one base name, images without
   ///   a label, labels without an image, and a missing channel.
   package init(
@@ -40,7 +41,7 @@ package struct LabelledFolder: Sendable {
     let cases =
       imageFiles.allSatisfy { $0.hasChannel && labelPaths[$0.name] == nil }
       ? try ImageCases.channelCases(imageFiles, folder: images)
-      : imageFiles.map(\.asCase)
+      : wanted.map { ImageCases.pageCases(imageFiles, of: $0) } ?? imageFiles.map(\.asCase)
 
     let names = Set(cases.map(\.name))
     let orphans = labelFiles.filter { !names.contains($0.name) }.map(\.path)
@@ -104,18 +105,19 @@ extension LabelledFolder.Pair {
     guard pages.count == labels.count else {
       throw FileError(
         path: labelPath,
-        reason: "pages: \(labels.count), but \(image.paths[0]) has \(pages.count)")
+        reason: "pages: \(labels.count), but \(image.description(ofPages: pages.count))")
     }
-    return try zip(pages, labels).map { page, label in
+    return try zip(pages, labels).enumerated().map { index, pair in
+      let (page, label) = pair
       let size = (page.image.width, page.image.height)
       guard size == (label.width, label.height) else {
         throw FileError(
           path: labelPath,
-          reason: "\(label.width)x\(label.height) pixels, but \(image.paths[0]) has "
+          reason: "\(label.width)x\(label.height) pixels, but \(image.path(ofPage: index)) has "
             + "\(size.0)x\(size.1)")
       }
       return LabelledImage(
-        name: page.name, path: image.paths[0], image: page.image,
+        name: page.name, path: image.path(ofPage: index), image: page.image,
         labels: try classes.indices(of: label, path: labelPath))
     }
   }

@@ -131,6 +131,45 @@ struct LabelledFolderTests {
     }
   }
 
+  /// As masks of pages are written, one by one, they are compared with labels of as many.
+  @Test func masksOfPagesMakeOneImage() throws {
+    let folder = try TemporaryFolder()
+    for path in ["masks", "labels"] { _ = try folder.makeFolder(path) }
+    func write(_ name: String, _ values: [UInt8]) throws {
+      try folder.write(
+        PagedTIFF.bytes(values.map { [UInt8](repeating: $0, count: 6) }, width: 3, height: 2),
+        to: name)
+    }
+    try write("labels/s.tif", [0, 1, 2])
+    try write("labels/a-page0001.tif", [1])
+    try write("masks/a-page0001.tif", [2])
+    for page in 1...3 {
+      try write("masks/s-page000\(page).tif", [UInt8(3 - page)])
+      try write("masks/s-page000\(page)-overlay.tif", [9])
+    }
+    func pairs() throws -> [LabelledFolder.Pair] {
+      try LabelledFolder(
+        images: folder.file("masks"), labels: folder.file("labels"), ofPredictions: true
+      ).pairs
+    }
+    let classes = try ClassMap(parsing: "a=0,b=1,c=2")
+    #expect(try pairs().map(\.image.name) == ["a-page0001", "s"])
+    let pages = try pairs()[1].read(classes: classes)
+    #expect(pages.map(\.name) == ["s-page0001", "s-page0002", "s-page0003"])
+    #expect(pages.map(\.image.samples[5]) == [2, 1, 0])
+    #expect(pages.map(\.labels?[0]) == [0, 1, 2])
+    #expect(pages.map(\.path) == (1...3).map { folder.file("masks/s-page000\($0).tif") })
+
+    try write("labels/s.tif", [0, 1])
+    let first = folder.file("masks/s-page0001.tif")
+    #expect(
+      error { _ = try pairs()[1].read(classes: classes) }?.description
+        == "\(folder.file("labels/s.tif")): pages: 2, but there are 3 from \(first) on")
+    // A page that is missing ends them: what is left has no label.
+    try FileManager.default.removeItem(atPath: folder.file("masks/s-page0002.tif"))
+    #expect(error { _ = try pairs() }?.reason.hasPrefix("1 label has no image") == true)
+  }
+
   /// A smaller copy for a quick look, and a mask of what is transparent, are no images.
   @Test func copiesAreNoImages() throws {
     let folder = try TemporaryFolder()
