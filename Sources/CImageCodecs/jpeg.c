@@ -39,6 +39,8 @@ static void take_warning(j_common_ptr jpeg, int level) {
     case JWRN_ADOBE_XFORM:
     case JWRN_EXTRANEOUS_DATA:
     case JWRN_JFIF_MAJOR:
+    // Numbers of a scan that mean something in a progressive file alone; some cameras leave them 0.
+    case JWRN_NOT_SEQUENTIAL:
       return;
     default:
       fail(jpeg);
@@ -77,6 +79,8 @@ sparrow_jpeg_reader *sparrow_jpeg_open(
   reader->jpeg.progress = &reader->progress;
   reader->jpeg.mem->max_memory_to_use = 1L << 30;
   jpeg_mem_src(&reader->jpeg, bytes, (unsigned long)size);
+  // The file is in memory, and what is kept is of its size at most.
+  jpeg_save_markers(&reader->jpeg, JPEG_APP0 + 1, 0xFFFF);
   jpeg_read_header(&reader->jpeg, TRUE);
 
   if (reader->jpeg.jpeg_color_space == JCS_GRAYSCALE) {
@@ -111,6 +115,17 @@ sparrow_jpeg_reader *sparrow_jpeg_open(
   info->minimum_bytes = reader->jpeg.arith_code ? 0 : blocks / 8;
   info->bits = 8;
   info->is_interlaced = false;
+  info->has_alpha = false;
+  info->exif = NULL;
+  info->exif_size = 0;
+  for (jpeg_saved_marker_ptr marker = reader->jpeg.marker_list; marker; marker = marker->next) {
+    if (marker->marker != JPEG_APP0 + 1 || marker->data_length < 6 ||
+        memcmp(marker->data, "Exif\0\0", 6) != 0)
+      continue;
+    info->exif = marker->data;
+    info->exif_size = marker->data_length;
+    break;
+  }
   return reader;
 }
 

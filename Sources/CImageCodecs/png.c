@@ -117,6 +117,17 @@ static sparrow_png_reader *open_png(
   info->channels = (colour & PNG_COLOR_MASK_COLOR) ? 3 : 1;
   info->bits = png_get_bit_depth(png, reader->info) == 16 ? 16 : 8;
   info->is_interlaced = png_get_interlace_type(png, reader->info) != PNG_INTERLACE_NONE;
+  info->has_alpha = (colour & PNG_COLOR_MASK_ALPHA) != 0;
+  info->exif = NULL;
+  info->exif_size = 0;
+#ifdef PNG_eXIf_SUPPORTED
+  png_bytep exif = NULL;
+  png_uint_32 exif_size = 0;
+  if (png_get_eXIf_1(png, reader->info, &exif_size, &exif)) {
+    info->exif = exif;
+    info->exif_size = exif_size;
+  }
+#endif
   reader->height = info->height;
   reader->row_bytes = (size_t)info->width * info->channels;
   return reader;

@@ -68,7 +68,9 @@ static void note_warning(
   va_copy(copy, values);
   vsnprintf(words, sizeof words, format, copy);
   va_end(copy);
-  if (strstr(words, "extraneous bytes") || strstr(words, "Adobe") || strstr(words, "JFIF")) return;
+  if (strstr(words, "extraneous bytes") || strstr(words, "Adobe") || strstr(words, "JFIF") ||
+      strstr(words, "SOS parameters for sequential"))
+    return;
   note_words(file, "%s", words);
 }
 
@@ -239,6 +241,17 @@ sparrow_tiff *sparrow_tiff_open(
   return file;
 }
 
+// ImageJ writes a stack of over 4 GiB as one page, followed by the samples of the others, and says so
+// in the description of that page alone; so does tifffile where it is asked to.
+static uint32_t described_images(const char *description) {
+  if (strstr(description, "\"truncated\": true")) return UINT32_MAX;
+  if (strncmp(description, "ImageJ=", 7) != 0) return 0;
+  const char *images = strstr(description, "\nimages=");
+  if (!images) return 0;
+  unsigned long count = strtoul(images + 8, NULL, 10);
+  return count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+}
+
 bool sparrow_tiff_turn(
     sparrow_tiff *file, uint32_t number, sparrow_tiff_page *page, char *message) {
   clear(file);
@@ -253,6 +266,11 @@ bool sparrow_tiff_turn(
   uint32_t kind = 0;
   TIFFGetFieldDefaulted(tiff, TIFFTAG_SUBFILETYPE, &kind);
   page->is_copy = (kind & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK)) != 0;
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_ORIENTATION, &page->orientation);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_IMAGEDEPTH, &page->depth);
+  const char *description = NULL;
+  if (TIFFGetField(tiff, TIFFTAG_IMAGEDESCRIPTION, &description) && description)
+    page->described_images = described_images(description);
   uint16_t extra_count = 0;
   uint16_t *extra = NULL;
   if (!TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &page->width) ||

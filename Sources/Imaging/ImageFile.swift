@@ -32,7 +32,7 @@ package enum ImageFile {
   /// PNG: every colour type and bit depth; grey of any depth becomes 8-bit grey, a palette RGB,
   /// 16 bits are scaled to 8 (`round(v / 257)`), and alpha is dropped without blending.
   /// JPEG: grey or three components; CMYK is an error, and so is damage that libjpeg would paint
-  /// over. An orientation tag is not applied.
+  /// over. The image is upright, as Exif's orientation has it.
   ///
   /// - Throws: `FileError` with the path and the codec's words.
   package static func read(_ path: String) throws -> Image {
@@ -103,6 +103,7 @@ package enum ImageFile {
           initialized = count
         }
         return Image(width: width, height: height, channels: channels, samples: samples)
+          .upright(Orientation(info))
       }
     }
   }
@@ -125,5 +126,34 @@ package enum ImageFile {
       defer { free(bytes) }
       try AtomicFile.write(UnsafeRawBufferPointer(start: bytes, count: size), to: path)
     }
+  }
+}
+
+extension Orientation {
+  /// As a PNG or JPEG says whose reader is still open.
+  init(_ info: sparrow_image_info) {
+    let exif = UnsafeBufferPointer(start: info.exif, count: info.exif_size)
+    self = Orientation(exif: exif) ?? .topLeft
+  }
+}
+
+extension Image {
+  /// The image that these samples, as stored, are looked at as.
+  fileprivate func upright(_ orientation: Orientation) -> Image {
+    guard orientation != .topLeft else { return self }
+    let turned = [UInt8](unsafeUninitializedCapacity: samples.count) { target, initialized in
+      samples.withUnsafeBytes { source in
+        guard let source = source.baseAddress, let target = target.baseAddress else { return }
+        for row in 0..<height {
+          orientation.place(
+            source + row * width * channels, row: row, width: width, height: height,
+            pixelBytes: channels, into: target)
+        }
+      }
+      initialized = samples.count
+    }
+    return orientation.swapsAxes
+      ? Image(width: height, height: width, channels: channels, samples: turned)
+      : Image(width: width, height: height, channels: channels, samples: turned)
   }
 }

@@ -3,16 +3,17 @@ import Foundation
 /// An image in a file, read by bands of rows: TIFF, PNG or JPEG, with the depth that it has.
 ///
 /// - TIFF: 8-bit and 16-bit unsigned and 32-bit floating-point samples (signed ones are an error);
-///   grey, RGB, and 8-bit palettes, which become RGB. Grey with 0 as white is turned round. Alpha
-///   beside grey and all extra samples beside RGB are dropped without blending. Strips or tiles,
+///   grey, RGB, and 8-bit palettes, which become RGB. Grey with 0 as white is turned round. Alpha is
+///   dropped without blending; other extra samples are an error. Strips or tiles,
 ///   interleaved or planar, uncompressed, LZW, deflate, PackBits, JPEG, LZMA or Zstandard as far as
 ///   libtiff has them; BigTIFF; any number of pages.
 /// - PNG: as `ImageFile.read` does, but 16 bits stay 16.
 /// - JPEG: as `ImageFile.read` does.
 ///
-/// An orientation tag is not applied. Memory: the rows asked for, and besides them one row of strips
+/// Images are upright, as an orientation tag, or Exif's, has it. Memory: the rows asked for, and besides them one row of strips
 /// or tiles; in a PNG, and where a TIFF strip is larger than 8 MiB, the latest 32 MiB or 256 rows,
-/// and such a strip as it is packed; an interlaced PNG and a JPEG as a whole (at most 2^28 pixels).
+/// and such a strip as it is packed; an interlaced PNG, a JPEG and what has to be turned by a right angle
+/// as a whole (at most 2^28 pixels).
 /// What is kept takes at most 256 MiB, and a row, strip or tile 1 GiB; before it is allocated, what a
 /// header promises is held against what a file of this size can unpack to: 1032 times as many bytes
 /// for deflate, 512 samples of a channel a byte for JPEG, 2^15 bytes for Zstandard and LZMA. What
@@ -54,6 +55,9 @@ package final class ImageReader {
   package private(set) var page: Int
   private var source: any RowSource
   private let tiff: TIFFReader?
+  private let pngHasAlpha: Bool
+  /// Whether the page has alpha, which is dropped.
+  package var hasAlpha: Bool { tiff?.hasAlpha ?? pngHasAlpha }
   /// Where samples are converted, and how many rows it holds.
   private var scratch: (memory: RawMemory, rows: Int)?
 
@@ -82,8 +86,13 @@ package final class ImageReader {
     switch format {
     case .png:
       let stream = try PNGRowStream(file)
-      source = stream.isInterlaced ? try stream.whole() : try StreamedRows(stream)
+      let rows: any RowSource =
+        stream.isInterlaced ? try stream.whole() : try StreamedRows(stream)
+      source = try stream.orientation.upright(
+        rows, goesBack: stream.isInterlaced, path: path)
+      pngHasAlpha = stream.hasAlpha
     default:
+      pngHasAlpha = false
       source = try tiff?.rows(ofPage: page) ?? DecodedImage(ImageFile.read(path))
     }
     (self.path, self.format, self.pageCount, self.page, self.tiff) =

@@ -5,6 +5,8 @@ import Foundation
 final class PNGRowStream: RowStream {
   let layout: ImageLayout
   let isInterlaced: Bool
+  let hasAlpha: Bool
+  let orientation: Orientation
   var path: String { file.path }
   private let file: InputFile
   private var handle: OpaquePointer?
@@ -14,6 +16,8 @@ final class PNGRowStream: RowStream {
     let (handle, info) = try Self.open(file)
     self.handle = handle
     isInterlaced = info.is_interlaced
+    hasAlpha = info.has_alpha
+    orientation = Orientation(info)
     layout = Self.layout(info)
   }
 

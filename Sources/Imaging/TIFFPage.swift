@@ -19,15 +19,27 @@ struct TIFFPage: Equatable {
   let chunkRowBytes: Int
   let isInverted: Bool
   let hasPalette: Bool
+  let hasAlpha: Bool
+  let orientation: Orientation
 
   /// Of a strip or tile as stored.
   var chunkBytes: Int { chunkRowBytes * chunkHeight }
 
-  /// - Parameter fileSize: no strip, tile nor row of tiles may promise more than the file can hold.
+  /// - Parameters:
+  ///   - fileSize: no strip, tile nor row of tiles may promise more than the file can hold.
+  ///   - pageCount: of the file.
   /// - Throws: `Refusal` where Sparrow does not read such a page.
-  init(_ page: sparrow_tiff_page, fileSize: Int) throws {
+  init(_ page: sparrow_tiff_page, fileSize: Int, pageCount: Int) throws {
     let (width, height) = (Int(page.width), Int(page.height))
     guard width > 0, height > 0 else { throw Refusal("\(width)x\(height) has no pixel") }
+    guard page.depth <= 1 else {
+      throw Refusal("a volume of \(page.depth) slices in one page is not read, only pages")
+    }
+    guard !Self.hidesImages(page, fileSize: fileSize, pageCount: pageCount) else {
+      throw Refusal(
+        "the file holds more images than the \(pageCount) that it has as pages: save each as a page"
+      )
+    }
     guard Self.readable.contains(page.compression) else {
       let name = Self.names[page.compression].map { " (\($0))" } ?? ""
       throw Refusal("compression \(page.compression)\(name) is not read")
@@ -54,11 +66,12 @@ struct TIFFPage: Equatable {
     guard samples >= colours else {
       throw Refusal("\(samples) samples a pixel are too few for its colours")
     }
-    // Alpha beside grey is dropped, but what else is there may be a channel of its own.
-    guard colours == 3 || samples == 1 || (samples == 2 && extra == 1 && page.alpha_count == 1)
-    else {
+    // Alpha is dropped, but what else is there may be a channel of its own.
+    hasAlpha = samples == colours + 1 && extra == 1 && page.alpha_count == 1
+    guard samples == colours || hasAlpha else {
       throw Refusal("\(samples) channels are neither grey nor RGB")
     }
+    orientation = Orientation(rawValue: page.orientation) ?? .topLeft
     isInverted = page.photometric == 0
     guard !isInverted || sampleType != .float32 else {
       throw Refusal("floating-point samples with 0 as white are not read")
@@ -106,6 +119,18 @@ struct TIFFPage: Equatable {
 
   /// Whether its strips are so large that they are unpacked row by row.
   var streamsRows: Bool { !isTiled && !isPlanar && chunkBytes > Self.largeStrip }
+
+  /// Whether images lie behind the page's that no page is of, as in ImageJ's stacks of over 4 GiB. What
+  /// a description says may be left from a file that the page was taken from.
+  private static func hidesImages(
+    _ page: sparrow_tiff_page, fileSize: Int, pageCount: Int
+  ) -> Bool {
+    guard page.described_images > pageCount, page.compression == 1 else { return false }
+    let bytes =
+      Double(page.width) * Double(page.height) * Double(page.samples) * Double(page.bits) / 8
+    let least = page.described_images == .max ? pageCount + 1 : Int(page.described_images)
+    return bytes * Double(least) <= Double(fileSize)
+  }
 
   private static let largeStrip = 8 << 20
 

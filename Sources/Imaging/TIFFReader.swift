@@ -5,6 +5,8 @@ import Foundation
 final class TIFFReader {
   let path: String
   let pageCount: Int
+  /// Whether the page whose rows were asked for last has alpha, which is dropped.
+  private(set) var hasAlpha = false
   fileprivate private(set) var palette: [UInt8] = []
   private let file: InputFile
   private let handle: OpaquePointer
@@ -37,8 +39,11 @@ final class TIFFReader {
   /// The rows of a page. Those of other pages are not to be read any more.
   func rows(ofPage number: Int) throws -> any RowSource {
     let page = try turn(to: number)
-    return page.streamsRows
+    let source: any RowSource =
+      page.streamsRows
       ? try StreamedRows(TIFFRowStream(self, page, number)) : try TIFFChunks(self, page)
+    hasAlpha = page.hasAlpha
+    return try page.orientation.upright(source, goesBack: !page.streamsRows, path: path)
   }
 
   /// Whether a page says that it is a smaller copy of another, or a mask of one. Rows of other pages
@@ -54,7 +59,7 @@ final class TIFFReader {
     try attempt { sparrow_tiff_turn($0, UInt32(number), &tags, $1) }
     let page: TIFFPage
     do {
-      page = try TIFFPage(tags, fileSize: file.size)
+      page = try TIFFPage(tags, fileSize: file.size, pageCount: pageCount)
     } catch let refusal as TIFFPage.Refusal {
       let place = pageCount > 1 ? "page \(number + 1): " : ""
       throw FileError(path: path, reason: "TIFF: \(place)\(refusal.reason)")

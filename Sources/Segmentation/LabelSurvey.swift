@@ -18,18 +18,31 @@ package struct LabelSurvey: Sendable {
     self.scribbles = scribbles
   }
 
+  /// Values of a JPEG that are less far apart are one value and what the compression made of it.
+  private static let blur = 16
+
   /// Takes note of the values of one more label image.
   ///
-  /// - Throws: `FileError` where the label is in colour, not of whole numbers, or brings the number
-  ///   of values above 32.
-  package mutating func add(_ label: SampleImage, path: String) throws {
+  /// - Parameter isJPEG: whether the values went through a compression that changes some.
+  /// - Throws: `FileError` where the label is in colour, not of whole numbers, brings the number of
+  ///   values above 32, or has been blurred.
+  package mutating func add(_ label: SampleImage, path: String, isJPEG: Bool = false) throws {
     var last = -1
     var values: [Int] = []
     var seen = isPresent
+    var own: Set<Int> = []
     try label.forEachLabel(path: path) { _, value in
       // Labels come in runs.
       guard value != last else { return }
       last = value
+      if isJPEG, own.insert(value).inserted,
+        let near = own.first(where: { $0 != value && abs($0 - value) < Self.blur })
+      {
+        throw FileError(
+          path: path,
+          reason: "a JPEG that has lost its labels' values (\(min(near, value)) beside "
+            + "\(max(near, value))): save it as PNG or TIFF where it was made")
+      }
       guard !seen[value] else { return }
       seen[value] = true
       if !ignored.contains(value) { values.append(value) }

@@ -18,9 +18,12 @@ package struct LabelledFolder: Sendable {
 
   /// Pairs files whose names agree up to the extension: `a.tif` with `a.png`.
   ///
-  /// Where every image is named like `CASE_0000.png` and no label is named like an image, the files
-  /// are nnU-Net's: `CASE_0000.png`, `CASE_0001.png` and so on are the channels of one image, and
-  /// its label is `CASE.png`.
+  /// Where every image is named like `CASE_0000.png`, no label is named like an image, and some are
+  /// named like a case, the files are nnU-Net's: `CASE_0000.png`, `CASE_0001.png` and so on are the
+  /// channels of one image, and its label is `CASE.png`.
+  ///
+  /// One image by itself has its label in a folder of labels, whose others are passed over, or in a
+  /// file of any name.
   ///
   /// - Parameters:
   ///   - allowsUnlabelled: takes a folder in which only some images have a label.
@@ -28,10 +31,14 @@ package struct LabelledFolder: Sendable {
   ///     others, and of which each page's may be in a file of its own: see `ImageCases.files` and
   ///     `ImageCases.pageCases`.
   /// - Throws: `FileError` for an absent or empty folder, two files of one base name, images without
-  ///   a label, labels without an image, and a missing channel.
+  ///   a label, labels without an image, a missing channel, and images that are their own labels.
   package init(
     images: String, labels: String, allowsUnlabelled: Bool = false, ofPredictions: Bool = false
   ) throws {
+    if Self.isFile(images) {
+      self = try Self(image: images, labels: labels)
+      return
+    }
     // What is wrong with the images is said first.
     let listing = Result { try ImageCases.files(in: labels) }
     let wanted = ofPredictions ? Set((try? listing.get())?.map(\.name) ?? []) : nil
@@ -40,6 +47,7 @@ package struct LabelledFolder: Sendable {
     let labelPaths = Dictionary(uniqueKeysWithValues: labelFiles.map { ($0.name, $0.path) })
     let cases =
       imageFiles.allSatisfy { $0.hasChannel && labelPaths[$0.name] == nil }
+        && imageFiles.contains { $0.channel.map { labelPaths[$0.name] != nil } ?? false }
       ? try ImageCases.channelCases(imageFiles, folder: images)
       : wanted.map { ImageCases.pageCases(imageFiles, of: $0) } ?? imageFiles.map(\.asCase)
 
@@ -58,6 +66,38 @@ package struct LabelledFolder: Sendable {
     self.unlabelled = unlabelled
     pairs = cases.compactMap { image in
       labelPaths[image.name].map { Pair(image: image, labelPath: $0) }
+    }
+    if !ofPredictions { try Self.refuseLabelsOfThemselves(pairs) }
+  }
+
+  /// One image and its label.
+  private init(image path: String, labels: String) throws {
+    let image = try ImageCases.list(path)[0]
+    var label = labels
+    if !Self.isFile(labels) {
+      guard let file = try ImageCases.files(in: labels).first(where: { $0.name == image.name })
+      else {
+        throw FileError(
+          path: path, reason: Self.unmatched([path], "image", "no label in \(labels)"))
+      }
+      label = file.path
+    }
+    self.init(pairs: [Pair(image: image, labelPath: label)], unlabelled: [])
+    try Self.refuseLabelsOfThemselves(pairs)
+  }
+
+  private static func isFile(_ path: String) -> Bool {
+    var isFolder: ObjCBool = false
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+      && !isFolder.boolValue
+  }
+
+  /// A folder that is named twice, or that images and labels share, has each file once.
+  private static func refuseLabelsOfThemselves(_ pairs: [Pair]) throws {
+    for pair in pairs where OutputNames(sources: pair.image.paths).reads(pair.labelPath) {
+      throw FileError(
+        path: pair.labelPath,
+        reason: "is the image as well as its label: images and labels lie in folders of their own")
     }
   }
 
@@ -168,7 +208,8 @@ extension LabelledFolder {
         failure = failure ?? error
         continue
       }
-      for label in labels { try survey.add(label, path: pair.labelPath) }
+      let isJPEG = try ImageFile.format(of: pair.labelPath) == .jpeg
+      for label in labels { try survey.add(label, path: pair.labelPath, isJPEG: isJPEG) }
       count += 1
     }
     if count == 0, let failure { throw failure }

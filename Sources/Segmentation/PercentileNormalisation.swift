@@ -70,6 +70,9 @@ package struct PercentileNormalisation: Codable, Hashable, Sendable {
 /// from at most 2^20 of them, drawn without preference, where they are floats.
 package struct PercentileCounter: Sendable {
   private static let reservoirSize = 1 << 20
+  /// Floats of this magnitude stand for no measurement: the largest there are fill what a map does
+  /// not cover.
+  private static let fill: Float = 1e38
 
   private let sampleType: SampleType
   private let channels: Int
@@ -105,7 +108,8 @@ package struct PercentileCounter: Sendable {
     image.samples.withUnsafeBufferPointer { samples in
       for c in 0..<channels {
         if sampleType == .float32 {
-          for i in stride(from: c, to: samples.count, by: channels) where samples[i].isFinite {
+          for i in stride(from: c, to: samples.count, by: channels)
+          where abs(samples[i]) < Self.fill {
             reservoirs[c].add(samples[i])
           }
         } else {
@@ -166,8 +170,14 @@ package struct PercentileCounter: Sendable {
         continue
       }
       let channel = perChannel ? c : nil
-      let first = percentile(lowPercent, channel: channel)
-      let last = percentile(highPercent, channel: channel)
+      var first = percentile(lowPercent, channel: channel)
+      var last = percentile(highPercent, channel: channel)
+      if last <= first {
+        // As where small things lie on nothing: they are what is to be seen.
+        (first, last) = (
+          percentile(0, channel: channel), percentile(100, channel: channel)
+        )
+      }
       low.append(first)
       // Where all images are of one value, nothing is to be seen at any scale.
       high.append(last > first ? last : max(first + 1, first.nextUp))
@@ -177,10 +187,11 @@ package struct PercentileCounter: Sendable {
 
   /// As `normalisation()`.
   ///
-  /// - Throws: `FileError` for `path` where a channel has no finite sample in any image.
+  /// - Throws: `FileError` for `path` where a channel has no sample in any image that is a number.
   package func normalisation(of path: String) throws -> PercentileNormalisation {
     for c in 0..<channels where sampleType == .float32 && reservoirs[c].values.isEmpty {
-      throw FileError(path: path, reason: "no sample of channel \(c + 1) is a finite number")
+      throw FileError(
+        path: path, reason: "no sample of channel \(c + 1) is a finite number of reasonable size")
     }
     return normalisation()
   }

@@ -12,9 +12,12 @@ package struct SampleImage: Equatable, Sendable {
   package let sampleType: SampleType
   /// `width * height * channels` samples.
   package var samples: [Float]
+  /// Whether the file says that it has alpha, which is none of the channels.
+  package let hadAlpha: Bool
 
   package init(
-    width: Int, height: Int, channels: Int, sampleType: SampleType, samples: [Float]
+    width: Int, height: Int, channels: Int, sampleType: SampleType, samples: [Float],
+    hadAlpha: Bool = false
   ) {
     precondition(width > 0 && height > 0 && channels > 0, "an image has at least one sample")
     precondition(samples.count == width * height * channels, "samples do not fill the image")
@@ -23,6 +26,7 @@ package struct SampleImage: Equatable, Sendable {
     self.channels = channels
     self.sampleType = sampleType
     self.samples = samples
+    self.hadAlpha = hadAlpha
   }
 
   /// For example `512x512 8-bit grey`.
@@ -80,7 +84,7 @@ extension SampleImage {
     let image = try reader.image(as: Float.self)
     return SampleImage(
       width: image.width, height: image.height, channels: image.channels,
-      sampleType: reader.sampleType, samples: image.samples)
+      sampleType: reader.sampleType, samples: image.samples, hadAlpha: reader.hasAlpha)
   }
 
   /// Reads a file of one image.

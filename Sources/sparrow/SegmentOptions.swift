@@ -210,6 +210,19 @@ extension Console {
   }
 }
 
+/// Says before hours are spent what of the images will not be learned from.
+func noteLosses(of images: [LabelledImage], _ failures: [FileError]) {
+  if let first = failures.first {
+    Console.note(
+      "Note: \(counted(failures.count, "file")) cannot be used, listed at the end: "
+        + (failures.count > 1 ? "the first is \(first)" : "\(first)"))
+  }
+  let transparent = images.count { $0.image.hadAlpha }
+  if transparent > 0 {
+    Console.note("Note: \(counted(transparent, "image")) with alpha, which is not used")
+  }
+}
+
 /// Lists files that could not be used, after the work on the others is done.
 ///
 /// - Throws: exit status 1 where there are any.

@@ -215,5 +215,6 @@ func readImages(
   guard !images.isEmpty else {
     throw failures.first ?? FileError(path: path, reason: "no image could be read")
   }
+  noteLosses(of: images, failures)
   return (images, failures)
 }

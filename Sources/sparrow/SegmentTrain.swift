@@ -222,7 +222,8 @@ struct LabelledOptions: ParsableArguments {
     help: "The folder of images: PNG, JPEG or TIFF; nnU-Net's imagesTr as it is.",
     completion: .directory)
   var images: String?
-  @Option(help: "The folder of label images, matched by base name.", completion: .directory)
+  @Option(
+    help: "The folder of label images, matched by base name: PNG or TIFF.", completion: .directory)
   var labels: String?
   @Option(
     help: ArgumentHelp(
@@ -296,6 +297,7 @@ struct LabelledOptions: ParsableArguments {
     guard !content.images.isEmpty else {
       throw content.failures.first ?? FileError(path: images, reason: "no image could be read")
     }
+    noteLosses(of: content.images, content.failures)
     guard content.images.contains(where: \.isLabelled) else {
       throw FileError(path: labels, reason: "no pixel is labelled as any of \(map.description)")
     }

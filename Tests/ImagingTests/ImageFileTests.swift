@@ -46,6 +46,19 @@ struct ImageFileTests {
         == Image(width: 1, height: 2, channels: 3, samples: [1, 2, 3, 4, 5, 6]))
   }
 
+  /// Some cameras leave those numbers of a scan 0 that mean something in a progressive file alone.
+  @Test func zeroesInAScansHeaderAreNoDamage() throws {
+    var bytes = JPEGFixtures.rgb
+    let scan = try #require(
+      (0..<bytes.count - 1).first { bytes[$0] == 0xFF && bytes[$0 + 1] == 0xDA })
+    // Behind the marker, the length, and the components: 0, 63, 0.
+    let place = scan + 5 + 2 * Int(bytes[scan + 4])
+    #expect(Array(bytes[place..<place + 3]) == [0, 63, 0])
+    bytes[place + 1] = 0
+    #expect(
+      try ImageFile.decode(bytes, path: "") == ImageFile.decode(JPEGFixtures.rgb, path: ""))
+  }
+
   @Test func paletteBecomesRGBWithAndWithoutTransparency() throws {
     var builder = PNGBuilder(width: 2, height: 1, bitDepth: 4, colourType: 3)
     builder.palette = [1, 2, 3, 40, 50, 60]

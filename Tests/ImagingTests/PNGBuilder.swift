@@ -9,6 +9,8 @@ struct PNGBuilder {
   var palette: [UInt8] = []
   var transparency: [UInt8] = []
   var isInterlaced = false
+  /// The chunk eXIf.
+  var exif: [UInt8] = []
 
   /// `data`: the rows with their leading filter bytes.
   func file(data: [UInt8]) -> [UInt8] {
@@ -19,6 +21,7 @@ struct PNGBuilder {
     bytes += chunk("IHDR", header)
     if !palette.isEmpty { bytes += chunk("PLTE", palette) }
     if !transparency.isEmpty { bytes += chunk("tRNS", transparency) }
+    if !exif.isEmpty { bytes += chunk("eXIf", exif) }
     return bytes + chunk("IDAT", Self.stored(data)) + chunk("IEND", [])
   }
 

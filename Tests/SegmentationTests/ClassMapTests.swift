@@ -111,6 +111,22 @@ struct ClassMapTests {
     }
   }
 
+  /// What a JPEG makes of labels are no classes; where all values are far apart it has kept them.
+  @Test func blurredLabelsAreNoLabels() throws {
+    func add(_ values: [Float], isJPEG: Bool) throws -> Int {
+      var survey = LabelSurvey()
+      try survey.add(label(values, width: values.count), path: "a", isJPEG: isJPEG)
+      return try survey.classMap(path: "a").count
+    }
+    #expect(try add([0, 128, 255], isJPEG: true) == 3)
+    #expect(try add([0, 255, 254], isJPEG: false) == 3)
+    #expect {
+      _ = try add([0, 255, 254], isJPEG: true)
+    } throws: {
+      ($0 as? FileError)?.reason.contains("(254 beside 255)") == true
+    }
+  }
+
   @Test func manyValuesAreNoLabels() throws {
     var survey = LabelSurvey()
     try survey.add(label((0..<20).map(Float.init), width: 20), path: "first")

@@ -94,6 +94,53 @@ struct LabelledFolderTests {
         == "\(images)/nerve_2_0001.png: channel nerve_2_0000 is missing before it")
   }
 
+  /// A camera's names are no channels where the labels are named otherwise.
+  @Test func namesThatEndWithANumberNeedNoCase() throws {
+    let folder = try TemporaryFolder()
+    for number in [1234, 1235] {
+      try folder.write("images/IMG_\(number).png")
+      try folder.write("labels/IMG_\(number)_mask.png")
+    }
+    let (images, labels) = (folder.file("images"), folder.file("labels"))
+    #expect(
+      error { _ = try LabelledFolder(images: images, labels: labels) }?.description
+        == "\(labels): 2 labels have no image in \(images): IMG_1234_mask.png, IMG_1235_mask.png")
+  }
+
+  /// A folder that is named twice makes each label its own image.
+  @Test func noImageIsItsOwnLabel() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("a/a.png")
+    let path = folder.file("a")
+    try FileManager.default.createSymbolicLink(
+      atPath: folder.file("b"), withDestinationPath: path)
+    for labels in [path, folder.file("b")] {
+      #expect(
+        error { _ = try LabelledFolder(images: path, labels: labels) }?.reason
+          .hasPrefix("is the image as well as its label") == true)
+    }
+    // Masks that are compared with themselves are a test of the measure.
+    #expect(try LabelledFolder(images: path, labels: path, ofPredictions: true).pairs.count == 1)
+  }
+
+  @Test func oneImageHasItsLabelAmongOthers() throws {
+    let folder = try TemporaryFolder()
+    for name in ["a", "b"] {
+      try folder.write("images/\(name).png")
+      try folder.write("labels/\(name).tif")
+    }
+    let image = folder.file("images/b.png")
+    for labels in [folder.file("labels"), folder.file("labels/b.tif")] {
+      let pairs = try LabelledFolder(images: image, labels: labels).pairs
+      #expect(pairs.map(\.image.paths) == [[image]])
+      #expect(pairs.map(\.labelPath) == [folder.file("labels/b.tif")])
+    }
+    try FileManager.default.removeItem(atPath: folder.file("labels/b.tif"))
+    #expect(
+      error { _ = try LabelledFolder(images: image, labels: folder.file("labels")) }?.description
+        == "\(image): 1 image has no label in \(folder.file("labels")): b.png")
+  }
+
   /// Each page is an image of its own, with the label's page of the same place.
   @Test func pagesAreImages() throws {
     let folder = try TemporaryFolder()

@@ -81,6 +81,36 @@ struct NormalisationTests {
     }
   }
 
+  /// Small things on nothing at all: the percentiles are one value, and what is to be seen is not.
+  @Test func littleOnNothingIsSeen() throws {
+    for type in [SampleType.uint8, .float32] {
+      var samples = [Float](repeating: 7, count: 4000)
+      (samples[11], samples[500]) = (40, 230)
+      var counter = PercentileCounter(like: image([0], type: type))
+      try counter.add(image(samples, type: type), path: "a")
+      let normalisation = counter.normalisation()
+      #expect(normalisation.low == [7] && normalisation.high == [230])
+    }
+    var counter = PercentileCounter(like: image([0]))
+    try counter.add(image([9, 9, 9]), path: "a")
+    #expect(counter.normalisation().low == [9] && counter.normalisation().high == [10])
+  }
+
+  /// The largest floats fill what was not measured.
+  @Test func fillingValuesDoNotCount() throws {
+    let largest = Float.greatestFiniteMagnitude
+    let samples = (0..<1000).map { Float($0) } + [largest, -largest, .infinity, .nan]
+    var counter = PercentileCounter(like: image([0], type: .float32))
+    try counter.add(image(samples, type: .float32), path: "a")
+    let normalisation = counter.normalisation()
+    #expect(abs(normalisation.low[0] - 9.99) < 0.01 && abs(normalisation.high[0] - 997) < 0.01)
+    let changed = normalisation(image([largest, -largest, .nan], type: .float32)).samples
+    #expect(changed == [3, -1, -1])
+    var none = PercentileCounter(like: image([0], type: .float32))
+    try none.add(image([largest, .nan], type: .float32), path: "a")
+    #expect(throws: FileError.self) { try none.normalisation(of: "a") }
+  }
+
   @Test func manyFloatsAreSampledWithoutPreference() throws {
     let count = 3 << 20
     // Rising values: a sampler that prefers early or late ones would be far off.

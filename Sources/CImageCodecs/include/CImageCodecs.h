@@ -26,6 +26,11 @@ typedef struct {
   // Of a sample once unpacked: 16 for a PNG of 16 bits, else 8.
   uint32_t bits;
   bool is_interlaced;
+  bool has_alpha;
+  // The Exif block before the samples, with the six bytes that begin it in a JPEG; NULL where there
+  // is none. Valid until the reader is closed.
+  const uint8_t *exif;
+  size_t exif_size;
 } sparrow_image_info;
 
 typedef struct sparrow_png_reader sparrow_png_reader;
@@ -101,6 +106,13 @@ typedef struct {
   uint64_t chunk_bytes;
   // Of one row of a strip; 0 for tiles.
   uint64_t row_bytes;
+  // As tag 274 has it, 1 where it is absent.
+  uint16_t orientation;
+  // Slices in this one page.
+  uint32_t depth;
+  // How many images ImageJ's or tifffile's description speaks of, of which only some may be pages of
+  // the file; 0 where there is none.
+  uint32_t described_images;
   // Whether it is said to be a smaller copy of another page, or a mask of one.
   bool is_copy;
 } sparrow_tiff_page;
