@@ -36,10 +36,11 @@ static inline bool isSelected(const float value, const uint index, const Selecti
 }
 
 // Counts in floats, exact up to 2^24 in each of the sums: see loss_row.cl.
+#define COUNTED (1u << 24)
 #define COUNT_AT_LEAST(VALUES) ((VALUES) >= t ? (float8)(1.0f) : (float8)(0.0f))
 
-// The number of entries that are at least t; NaN is not.
-static inline uint countAtLeast(global const float *row, const uint count, const float t) {
+// The number of entries that are at least t, of at most 2^24; NaN is not.
+static inline uint countPieceAtLeast(global const float *row, const uint count, const float t) {
   float8 sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
   uint j = 0;
   for (; j + 32 <= count; j += 32) {
@@ -55,6 +56,14 @@ static inline uint countAtLeast(global const float *row, const uint count, const
   uint total = (uint)(sum2_.x + sum2_.y);
   for (; j < count; ++j) total += row[j] >= t ? 1 : 0;
   return total;
+}
+
+static inline uint countAtLeast(global const float *row, uint count, const float t) {
+  uint total = 0;
+  // A batch may be longer than a float counts.
+  for (; count > COUNTED; count -= COUNTED, row += COUNTED)
+    total += countPieceAtLeast(row, COUNTED, t);
+  return total + countPieceAtLeast(row, count, t);
 }
 
 // The largest entry; NaN where there is nothing but NaN. fmax prefers what is not NaN.

@@ -25,12 +25,26 @@ package protocol BackendMemory: AnyObject {
   /// Waits until every operation so far has taken effect.
   func finish() throws
 
+  /// What further tensors may take.
+  var freeMemory: FreeMemory { get }
+
   /// After how many failures so far an operation may have ended midway, so that what it was to write
   /// is neither old nor new. One that is refused before it has begun leaves all as it was.
   var executionFailureCount: Int { get }
 }
 
+/// What a backend may still hold, as far as it knows, in bytes.
+package struct FreeMemory: Sendable, Equatable {
+  /// In one tensor, and in all together.
+  package var largest, total: Int
+
+  package init(largest: Int, total: Int) { (self.largest, self.total) = (largest, total) }
+
+  package static let unlimited = FreeMemory(largest: .max, total: .max)
+}
+
 extension BackendMemory {
+  package var freeMemory: FreeMemory { .unlimited }
   package var executionFailureCount: Int { 0 }
 }
 

@@ -80,14 +80,27 @@ package final class OpenCLBackend: Backend {
   /// Of all tensors that are alive and of what operations keep.
   package var allocatedByteCount: UInt64 { context.allocatedByteCount }
 
+  /// A tenth is left for what operations keep, and for other programs.
+  package var freeMemory: FreeMemory {
+    let free = device.globalMemory / 10 * 9
+    return FreeMemory(
+      largest: min(
+        Int(clamping: device.maximumAllocation), Self.mostElements * MemoryLayout<Float>.stride),
+      total: Int(clamping: free - min(free, allocatedByteCount)))
+  }
+
+  /// Indices have 32 bits, with room to go beyond the last by what a work-item handles.
+  private static let mostElements = Int(UInt32.max) - (1 << 16)
+
   package func allocate<Element: Scalar>(
     _ shape: Shape, of type: Element.Type
   ) throws -> Tensor<Storage, Element> {
     let (bytes, overflow) = shape.count.multipliedReportingOverflow(
       by: MemoryLayout<Element>.stride)
-    guard !overflow, shape.count <= Int(UInt32.max) else {
+    guard !overflow, shape.count <= Self.mostElements else {
       throw BackendError.outOfMemory(
-        bytes: overflow ? .max : bytes, detail: "a tensor of \(shape) has more than 2^32 elements")
+        bytes: overflow ? .max : bytes,
+        detail: "a tensor of \(shape) has more than \(Self.mostElements) elements")
     }
     return Tensor(storage: try Memory(context: context, byteCount: bytes), shape: shape)
   }

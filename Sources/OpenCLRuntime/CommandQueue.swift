@@ -238,13 +238,22 @@ package final class CommandQueue: @unchecked Sendable {
     checkRange(memory, byteOffset, byteCount)
     guard byteCount > 0 else { return wantsEvent || isProfiling ? try marker() : nil }
     var pattern = pattern
-    return try submit("clEnqueueFillBuffer", "filling \(byteCount) bytes", wantsEvent: wantsEvent) {
-      clEnqueueFillBuffer(
-        handle.pointer, memory.handle.pointer, &pattern, MemoryLayout<Pattern>.size, byteOffset,
-        byteCount, 0, nil,
-        $0)
+    // The queue is in order, so that the last one's event is that of all.
+    var event: Event?
+    for start in stride(from: byteOffset, to: byteOffset + byteCount, by: Self.mostFilled) {
+      let count = min(Self.mostFilled, byteOffset + byteCount - start)
+      event = try submit("clEnqueueFillBuffer", "filling \(count) bytes", wantsEvent: wantsEvent) {
+        clEnqueueFillBuffer(
+          handle.pointer, memory.handle.pointer, &pattern, MemoryLayout<Pattern>.size, start,
+          count, 0, nil,
+          $0)
+      }
     }
+    return event
   }
+
+  /// In bytes; NVIDIA's driver has been known to hang, or to fail later, from 2 GiB on.
+  private static let mostFilled = 1 << 30
 
   // MARK: Kernels
 

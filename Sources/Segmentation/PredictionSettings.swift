@@ -1,3 +1,4 @@
+import Compute
 import Networks
 
 /// How images are cut and looked at.
@@ -41,13 +42,22 @@ package struct PredictionSettings: Sendable {
 
   private static let tileSizes = [4096, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64, 32]
 
+  /// What is taken while tiles of some side are predicted, in bytes.
+  private struct Need {
+    /// By the largest tile's maps, in one piece on the device; and by all, with the rows of the image
+    /// and of the result.
+    var maps, all: Int
+  }
+
   /// - Parameters:
   ///   - crops: what is measured of the image before.
   ///   - margin: how far around a pixel the network's results are needed.
-  /// - Throws: `SegmentationError` where not even the smallest tile fits the memory.
-  func plan(
+  ///   - free: what the device still has.
+  /// - Throws: `SegmentationError` where not even the smallest tile fits the memory, or the given
+  ///   ones do not fit the device's.
+  package func plan(
     width: Int, height: Int, network: ConvolutionalConfiguration, crops: AdaptationCrops?,
-    margin: Int
+    margin: Int, free: FreeMemory = .unlimited
   ) throws(SegmentationError) -> TilePlan {
     let halo = network.reach + margin
     func plan(_ size: Int) -> TilePlan {
@@ -55,42 +65,55 @@ package struct PredictionSettings: Sendable {
         width: width, height: height, tileSize: size, halo: halo, alignment: network.alignment,
         areTurned: views != .one)
     }
-    if let tileSize { return plan(tileSize) }
-    for size in [max(width, height)] + Self.tileSizes.filter({ $0 < max(width, height) })
-    where bytes(side: min(size, max(width, height)), width, height, network, crops, margin)
-      <= memoryLimit
-    {
-      return plan(size)
+    func need(_ size: Int) -> Need {
+      memory(side: min(size, max(width, height)), width, height, network, crops, margin)
     }
-    let least = bytes(side: Self.tileSizes.last ?? 32, width, height, network, crops, margin)
+    let most = min(free.largest, free.total)
+    if let tileSize {
+      let maps = need(tileSize).maps
+      guard maps <= most else {
+        throw SegmentationError(
+          "--tile \(tileSize): its maps take \(maps >> 20) MB, but the device has "
+            + "\(most >> 20) MB for them; without --tile tiles are made to fit")
+      }
+      return plan(tileSize)
+    }
+    for size in [max(width, height)] + Self.tileSizes.filter({ $0 < max(width, height) }) {
+      let need = need(size)
+      if need.all <= memoryLimit, need.maps <= most { return plan(size) }
+    }
+    let least = need(Self.tileSizes.last ?? 32)
     throw SegmentationError(
-      "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
-        + "\((least >> 20) + 1) MB in the smallest tiles")
+      least.all > memoryLimit
+        ? "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
+          + "\((least.all >> 20) + 1) MB in the smallest tiles"
+        : "out of device memory: the maps of the smallest tiles take \((least.maps >> 20) + 1) MB, "
+          + "but the device has \(most >> 20) MB left for them")
   }
 
-  /// What tiles of a side take, with their halo, and the rows of the image and of the result; or
-  /// what measuring takes before, where that is more.
-  private func bytes(
+  /// What tiles of a side take, with their halo; or what measuring takes before, where that is more.
+  private func memory(
     side: Int, _ width: Int, _ height: Int, _ network: ConvolutionalConfiguration,
     _ crops: AdaptationCrops?, _ margin: Int
-  ) -> Int {
+  ) -> Need {
     let alignment = network.alignment
     func reaching(_ length: Int) -> Int {
       let padded = (length + alignment - 1) / alignment * alignment
       return min(
         padded, (side + 2 * (network.reach + margin) + 6 * alignment) / alignment * alignment)
     }
-    func memory(_ h: Int, _ w: Int, rows: Int) -> Int {
+    func need(_ h: Int, _ w: Int, rows: Int) -> Need {
       let perPixel = 4 * (network.inputs + network.outputs) + 1
-      let elements = ConvolutionalMemory.elementCount(network, batch: 1, height: h, width: w)
-      return 4 * elements + h * w * perPixel * 2 + rows * width * perPixel
+      let maps = 4 * ConvolutionalMemory.elementCount(network, batch: 1, height: h, width: w)
+      return Need(maps: maps, all: maps + h * w * perPixel * 2 + rows * width * perPixel)
     }
     let h = reaching(height)
+    var tiles = need(h, reaching(width), rows: h + min(side, height))
     // Placing outlines takes the brightness, classes and their windows' sums and means.
-    let placing = margin > 0 ? 48 * h * reaching(width) : 0
-    let tiles = memory(h, reaching(width), rows: h + min(side, height)) + placing
+    tiles.all += margin > 0 ? 48 * h * reaching(width) : 0
     guard let crops else { return tiles }
-    return max(tiles, memory(crops.cropHeight, crops.cropWidth, rows: crops.cropHeight))
+    let measuring = need(crops.cropHeight, crops.cropWidth, rows: crops.cropHeight)
+    return Need(maps: max(tiles.maps, measuring.maps), all: max(tiles.all, measuring.all))
   }
 }
 

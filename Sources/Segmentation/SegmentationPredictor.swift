@@ -90,9 +90,13 @@ package final class SegmentationPredictor<B: Backend> {
 
   /// How an image of this size is cut.
   package func plan(width: Int, height: Int) throws -> TilePlan {
-    try settings.plan(
+    var free = backend.freeMemory
+    // What other tiles took goes back.
+    let (sum, overflow) = free.total.addingReportingOverflow(memory?.byteCount ?? 0)
+    free.total = overflow ? .max : sum
+    return try settings.plan(
       width: width, height: height, network: model.network,
-      crops: crops(width: width, height: height), margin: outlines?.reach ?? 0)
+      crops: crops(width: width, height: height), margin: outlines?.reach ?? 0, free: free)
   }
 
   /// The whole of an image that is in memory.

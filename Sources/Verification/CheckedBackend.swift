@@ -59,6 +59,8 @@ package final class CheckedBackend<Device: Backend, Host: Backend>: Backend {
     try oracle.finish()
   }
 
+  package var freeMemory: FreeMemory { device.freeMemory }
+
   package var executionFailureCount: Int {
     device.executionFailureCount + oracle.executionFailureCount
   }

@@ -33,6 +33,11 @@ package func summationBound(_ terms: Int) -> Double {
   min(gamma(terms + 2), 8 * Double(terms + 2).squareRoot() * unitRoundoff)
 }
 
+/// The bound of a count that is kept as a float: none as far as one holds it.
+package func countBound(_ count: Int) -> Double {
+  count <= 1 << 24 ? 0 : summationBound(count) * Double(count)
+}
+
 /// How an output compares with its expectation.
 package struct Comparison: Sendable {
   /// The error at the element that used the largest share of its bound.

@@ -126,7 +126,10 @@ package enum Oracle {
       errors.bounds.append((summationBound(width) + 3 * unitRoundoff) * sum + tiny)
       counts.append(Double(z[i * latents..<(i + 1) * latents].count { $0 != 0 }))
     }
-    return [gradient, errors, Expectation(exactly: counts)]
+    return [
+      gradient, errors,
+      Expectation(values: counts, bounds: counts.map { countBound(Int($0)) }),
+    ]
   }
 
   /// The parameters and both moments after a step.

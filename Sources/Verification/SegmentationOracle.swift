@@ -95,7 +95,7 @@ extension Oracle {
       weight == 0 ? 0 : entropyBound / weight + crossEntropy * (sums + 6 * u) + tiny
     let figures = Expectation(
       values: [crossEntropy, dice, Double(labelled.count)],
-      bounds: [crossEntropyBound, diceBound, 0])
+      bounds: [crossEntropyBound, diceBound, countBound(labelled.count)])
 
     var gradient = Expectation(exactly: [Double](repeating: 0, count: a.count))
     for i in labelled {

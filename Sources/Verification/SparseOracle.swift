@@ -111,7 +111,10 @@ extension Oracle {
       }
       counts.append(Double(values[i * kept..<(i + 1) * kept].count { $0 != 0 }))
     }
-    return [gradient, codeGradient, errors, Expectation(exactly: counts)]
+    return [
+      gradient, codeGradient, errors,
+      Expectation(values: counts, bounds: counts.map { countBound(Int($0)) }),
+    ]
   }
 
   /// Offsets, and entries up to the last of them.

@@ -293,6 +293,41 @@ import Training
   }
 }
 
+@Suite struct TilesOnDevicesTests {
+  private func plan(
+    _ settings: PredictionSettings, _ free: FreeMemory
+  ) throws(SegmentationError) -> TilePlan {
+    try settings.plan(
+      width: 900, height: 900,
+      network: ConvolutionalConfiguration(
+        .base, inputs: 1, code: nil, hasSkips: true, outputs: 2),
+      crops: nil, margin: 0, free: free)
+  }
+
+  /// In one piece and in all, whatever `--max-memory` allows.
+  @Test func tilesFitTheDevice() throws {
+    let settings = PredictionSettings(memoryLimit: 1 << 40)
+    #expect(try plan(settings, .unlimited).tileCount == 1)
+    for free in [
+      FreeMemory(largest: 100 << 20, total: .max), FreeMemory(largest: .max, total: 100 << 20),
+    ] {
+      let tiles = try plan(settings, free)
+      #expect(tiles.tileCount > 1 && tiles.tileSize >= 128)
+    }
+    let little = FreeMemory(largest: 1 << 20, total: 1 << 20)
+    #expect {
+      _ = try plan(settings, little)
+    } throws: {
+      "\($0)".hasPrefix("out of device memory")
+    }
+    #expect {
+      _ = try plan(PredictionSettings(tileSize: 900, memoryLimit: 1 << 40), little)
+    } throws: {
+      "\($0)".hasPrefix("--tile 900: its maps take")
+    }
+  }
+}
+
 @Suite(.usesDevice) struct DeviceFailureTests {
   /// A command that was aborted on the device may have ended midway: what it has left is not saved.
   @Test func noStateIsLeftByACommandThatWasAborted() throws {
