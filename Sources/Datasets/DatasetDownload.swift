@@ -118,7 +118,7 @@ package struct DatasetDownload: Sendable {
   /// - Parameter replaces: whether files that are there and are not those of the set go.
   /// - Returns: what happened to each file, in their order.
   /// - Throws: `FileError` for the folder's own troubles, which end everything, and for a file that
-  ///   would be replaced; `Failure` for the first file that no mirror delivered. Files already
+  ///   would be replaced or removed; `Failure` for the first file that no mirror delivered. Files already
   ///   completed stay.
   @discardableResult
   package func run(
@@ -128,16 +128,45 @@ package struct DatasetDownload: Sendable {
     try Folder.make(folder) {
       // Before anything is fetched.
       let there = try files.map { try isThere($0, in: folder, replaces: replaces) }
-      return try zip(files, there).map { file, isThere in
+      let outcomes = try zip(files, there).map { file, isThere in
         (file.name, isThere ? .alreadyPresent : try get(file, into: folder, progress: progress))
       }
+      // Once there is what takes their place.
+      for path in files.compactMap({ foreign($0, in: folder) }) {
+        guard unlink(path) == 0 else {
+          throw FileError(path: path, "cannot remove", code: errno)
+        }
+      }
+      return outcomes
+    }
+  }
+
+  /// A file as it is unpacked, which readers take before the packed one.
+  private func unpackedPath(_ file: File, in folder: String) -> String? {
+    guard file.name.hasSuffix(".gz") else { return nil }
+    let path = joinedPath(folder, String(file.name.dropLast(3)))
+    return FileManager.default.fileExists(atPath: path) ? path : nil
+  }
+
+  /// The unpacked file where it is not the set's.
+  private func foreign(_ file: File, in folder: String) -> String? {
+    unpackedPath(file, in: folder).flatMap {
+      Self.problem(of: $0, file, isPacked: false) == nil ? nil : $0
     }
   }
 
   /// - Throws: `FileError` where another file has the name and is not to be replaced.
   private func isThere(_ file: File, in folder: String, replaces: Bool) throws -> Bool {
+    if let path = foreign(file, in: folder), !replaces {
+      throw FileError(
+        path: path,
+        reason: "is there, is read in the place of \(file.name) and is not the file of this set; "
+          + "--force removes it")
+    }
     let path = joinedPath(folder, file.name)
-    guard FileManager.default.fileExists(atPath: path) else { return false }
+    guard FileManager.default.fileExists(atPath: path) else {
+      return unpackedPath(file, in: folder) != nil && foreign(file, in: folder) == nil
+    }
     if Self.problem(of: path, file) == nil { return true }
     guard replaces else {
       throw FileError(
@@ -200,11 +229,11 @@ package struct DatasetDownload: Sendable {
     }
   }
 
-  /// What is wrong with the file at `path`; nil if it is gzip of the right content.
-  private static func problem(of path: String, _ file: File) -> String? {
+  /// What is wrong with the file at `path`; nil if it is gzip of the right content, or just that.
+  private static func problem(of path: String, _ file: File, isPacked: Bool = true) -> String? {
     do {
       let reader = try UnpackingReader(path: path)
-      guard reader.isPacked else { return "what it sent is not gzip" }
+      guard reader.isPacked || !isPacked else { return "what it sent is not gzip" }
       guard try reader.contentSHA256(maximumSize: file.contentSize) == file.contentSHA256 else {
         return "what it sent has the wrong SHA-256"
       }

@@ -43,6 +43,8 @@ package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 
   package var description: String {
+    // What a folder holds may be named by anybody.
+    let path = Self.line(path)
     if let offset { return "\(path): byte \(offset): \(reason)" }
     return "\(path): \(reason)"
   }

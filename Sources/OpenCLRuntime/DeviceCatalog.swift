@@ -56,7 +56,7 @@ package enum DeviceCatalog {
   /// the speed; `POCL_AFFINITY=0` leaves their placing to the system. And without a place for its
   /// cache PoCL has no device.
   private static let preparation: Void = {
-    setenv("POCL_AFFINITY", "1", 0)
+    if ThreadPlacing.canBind() { setenv("POCL_AFFINITY", "1", 0) }
     if let folder = DriverCache.substitute() { setenv("POCL_CACHE_DIR", folder, 0) }
   }()
 

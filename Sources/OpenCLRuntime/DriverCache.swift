@@ -14,7 +14,8 @@ package enum DriverCache {
       let home = value("XDG_CACHE_HOME") ?? value("HOME").map({ $0 + "/.cache" }),
       !canHold(home + "/pocl/kcache")
     else { return nil }
-    let folder = (value("TMPDIR") ?? "/tmp") + "/sparrow-pocl-\(geteuid())"
+    let temporary = value("TMPDIR").flatMap { isFolder($0) ? $0 : nil } ?? "/tmp"
+    let folder = temporary + "/sparrow-pocl-\(geteuid())"
     return isOurs(folder) ? folder : nil
   }
 
@@ -24,9 +25,13 @@ package enum DriverCache {
     while url.path != "/", !FileManager.default.fileExists(atPath: url.path) {
       url.deleteLastPathComponent()
     }
+    return isFolder(url.path) && access(url.path, W_OK | X_OK) == 0
+  }
+
+  private static func isFolder(_ path: String) -> Bool {
     var isFolder: ObjCBool = false
-    return FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
-      && isFolder.boolValue && access(url.path, W_OK | X_OK) == 0
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+      && isFolder.boolValue
   }
 
   /// Makes the folder where it is absent. What is in it is run, so that nobody else may have made it

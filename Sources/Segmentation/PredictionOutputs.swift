@@ -130,11 +130,16 @@ package final class PredictionOutputs {
     }
   }
 
-  /// Gives the files their names, and draws the pictures.
+  /// Gives the files their names, and draws the pictures. The mask comes last: where it is there, all
+  /// is.
   package func commit() throws {
-    try mask.commit()
+    try drawPictures()
     for writer in probabilities { try writer.commit() }
     try uncertainty?.commit()
+    try mask.commit()
+  }
+
+  private func drawPictures() throws {
     guard let image else { return }
     if wantsOverlay {
       try ImageFile.writePNG(

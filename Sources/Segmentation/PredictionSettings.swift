@@ -73,8 +73,8 @@ package struct PredictionSettings: Sendable {
       let maps = need(tileSize).maps
       guard maps <= most else {
         throw SegmentationError(
-          "--tile \(tileSize): its maps take \(maps >> 20) MB, but the device has "
-            + "\(most >> 20) MB for them; without --tile tiles are made to fit")
+          "--tile \(tileSize): its maps take \(maps >> 20) MiB, but the device has "
+            + "\(most >> 20) MiB for them; without --tile tiles are made to fit")
       }
       return plan(tileSize)
     }
@@ -85,10 +85,10 @@ package struct PredictionSettings: Sendable {
     let least = need(Self.tileSizes.last ?? 32)
     throw SegmentationError(
       least.all > memoryLimit
-        ? "--max-memory \(memoryLimit >> 20) MB: an image \(width) pixels wide takes "
-          + "\((least.all >> 20) + 1) MB in the smallest tiles"
-        : "out of device memory: the maps of the smallest tiles take \((least.maps >> 20) + 1) MB, "
-          + "but the device has \(most >> 20) MB left for them")
+        ? "--max-memory \(memoryLimit >> 20) MiB: an image \(width) pixels wide takes "
+          + "\((least.all >> 20) + 1) MiB in the smallest tiles"
+        : "out of device memory: the maps of the smallest tiles take \((least.maps >> 20) + 1) MiB, "
+          + "but the device has \(most >> 20) MiB left for them")
   }
 
   /// What tiles of a side take, with their halo; or what measuring takes before, where that is more.

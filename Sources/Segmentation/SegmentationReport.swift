@@ -118,8 +118,9 @@ extension SegmentationReport {
   private static func csv(_ lines: [[String]]) -> String {
     lines.map { fields in
       fields.map { field in
-        field.contains { ",\"\n\r".contains($0) }
-          ? "\"\(field.replacingOccurrences(of: "\"", with: "\"\""))\"" : field
+        // By scalars: a comma and what is combined with it are one character, as are CR and LF.
+        field.unicodeScalars.contains { ",\"\n\r".unicodeScalars.contains($0) }
+          ? "\"\(field.replacingOccurrences(of: "\"", with: "\"\"", options: .literal))\"" : field
       }.joined(separator: ",") + "\n"
     }.joined()
   }

@@ -21,7 +21,9 @@ package enum TrainingLength: Codable, Hashable, Sendable {
     case .steps(let steps): return steps
     case .minutes(let minutes):
       guard done > 0, seconds > 0 else { return 1000 }
-      return max(done, Int(min(0x1p53, 60 * minutes / seconds * Double(done)).rounded()))
+      let expected = max(done, Int(min(0x1p53, 60 * minutes / seconds * Double(done)).rounded()))
+      // While there is time, another step is begun.
+      return seconds < 60 * minutes ? max(done + 1, expected) : expected
     }
   }
 

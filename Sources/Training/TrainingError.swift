@@ -11,7 +11,7 @@ package enum TrainingError: Error, CustomStringConvertible {
   package var description: String {
     switch self {
     case .batchLargerThanSet(let batch, let count):
-      "--batch \(batch) is larger than the set of \(count) training images"
+      "--batch \(batch) is larger than the set of \(count) training image\(count == 1 ? "" : "s")"
     case .diverged(let epoch, let step, let kept):
       "training diverged, the loss or a weight is not finite at step \(step) of epoch \(epoch); "
         + (kept == 0 ? "kept the initial model" : "kept the model of epoch \(kept)")

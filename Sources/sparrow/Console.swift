@@ -10,10 +10,23 @@ enum Console {
     isatty(STDERR_FILENO) == 1
     && !["", "dumb"].contains(ProcessInfo.processInfo.environment["TERM"] ?? "")
 
-  static func note(_ line: String) { _ = write(line + "\n", to: STDERR_FILENO) }
+  static func note(_ line: String) { _ = write(harmless(line) + "\n", to: STDERR_FILENO) }
 
   /// Overwrites the current line of a terminal.
-  static func overwrite(_ line: String) { _ = write("\r\u{1B}[K\(line)", to: STDERR_FILENO) }
+  static func overwrite(_ line: String) {
+    _ = write("\r\u{1B}[K\(harmless(line))", to: STDERR_FILENO)
+  }
+
+  /// With escapes for what would do something to a terminal but end lines: a name of a file or of a
+  /// class may have it.
+  private static func harmless(_ text: String) -> String {
+    func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
+      scalar == "\n" || scalar == "\t" || scalar.properties.generalCategory != .control
+    }
+    guard !text.unicodeScalars.allSatisfy(isHarmless) else { return text }
+    return text.unicodeScalars.map { isHarmless($0) ? String($0) : $0.escaped(asASCII: true) }
+      .joined()
+  }
 
   static func clearLine() {
     if isTerminal { _ = write("\r\u{1B}[K", to: STDERR_FILENO) }
@@ -39,7 +52,7 @@ enum Console {
   /// - Throws: `FileError` where it cannot be written, as on a full disk: a script that redirects
   ///   results must not take their absence for success.
   static func result(_ text: String) throws {
-    let code = write(text + "\n", to: STDOUT_FILENO)
+    let code = write(harmless(text) + "\n", to: STDOUT_FILENO)
     // As `head` expects of those that it no longer listens to.
     if code == EPIPE, endsWithPipe {
       signal(SIGPIPE, SIG_DFL)
@@ -131,6 +144,11 @@ func significant(_ value: Double, _ digits: Int = 4) -> String {
   value.isNaN ? "nan" : String(format: "%.\(digits)g", value)
 }
 
+/// Seconds with two decimals, or two digits of what is less than a tenth.
+func shortTime(_ seconds: Double) -> String {
+  seconds < 0.1 ? significant(seconds, 2) : String(format: "%.2f", seconds)
+}
+
 /// For example 0:07, 3:25 or 1:02:03; `?` for what is no time, or years.
 func duration(_ seconds: Double) -> String {
   guard (0..<1e8).contains(seconds) else { return "?" }
@@ -178,14 +196,15 @@ final class TrainingDisplay {
           + "mse \(significant(metrics.mse))  l0 \(String(format: "%.1f", metrics.l0))  "
           + (metrics.beta > 0 ? "beta \(significant(metrics.beta, 3))  " : "")
           + (metrics.dead.map { "dead \($0)  " } ?? "")
-          + "\(String(format: "%.2f", metrics.seconds)) s  \(speed(metrics.samplesPerSecond))  "
+          + "\(shortTime(metrics.seconds)) s  \(speed(metrics.samplesPerSecond))  "
           + "\(duration(left)) left")
     }
   }
 
   private func speed(_ samplesPerSecond: Double) -> String {
     samplesPerSecond >= 1e4
-      ? "\(Int(samplesPerSecond / 1000))k samples/s" : "\(Int(samplesPerSecond)) samples/s"
+      ? String(format: "%.0fk samples/s", samplesPerSecond / 1000)
+      : String(format: "%.0f samples/s", samplesPerSecond)
   }
 }
 

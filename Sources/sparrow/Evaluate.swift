@@ -221,7 +221,9 @@ struct Reconstruct: ParsableCommand {
     try device.run(Job(file: file, images: chosen, output: output))
     let others = othersBefore(chosen.count)
     if others > 0 {
-      Console.note("Note: \(counted(others, "image")) of before stay in \(output)")
+      Console.note(
+        "Note: \(counted(others, "image")) of before \(others == 1 ? "stays" : "stay") in \(output)"
+      )
     }
     try Console.result("Written: \(output), \(counted(chosen.count, "image"))")
   }

@@ -32,7 +32,7 @@ struct TileOptions: ParsableArguments {
     name: .customLong("max-memory"), parsing: .unconditional,
     help: ArgumentHelp(
       "What tiles and rows may take together; tiles are made to fit (default: \(Self.standard)).",
-      valueName: "MB"))
+      valueName: "MiB"))
   var megabytes: Int?
 
   func validate() throws {

@@ -196,7 +196,7 @@ final class StepLog {
     let values = zip(names, means).map { "\($0) \(significant($1, 3))" }
     let line =
       "step \(report.step)/\(report.steps)  " + values.joined(separator: "  ")
-      + String(format: "  %.2f s a step", report.seconds / Double(report.step))
+      + "  \(shortTime(report.seconds / Double(report.step))) s a step"
       + "  \(duration(report.remaining)) left"
     Console.isTerminal && !isLast ? Console.overwrite(line) : Console.noteLine(line)
   }

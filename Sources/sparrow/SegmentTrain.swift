@@ -102,7 +102,9 @@ struct SegmentTrain: ParsableCommand {
         others.images.count
         - SelfTraining.others(others.images, than: images, normalisation: normalisation).count
       if known > 0 {
-        Console.note("Note: \(known) of the images without labels are among the labelled ones")
+        Console.note(
+          "Note: \(known) of the images without labels \(known == 1 ? "is" : "are") among the labelled ones"
+        )
       }
     }
     Console.note("Network: \(shape.summary), \(front == nil ? "from scratch" : "pretrained")")

@@ -279,7 +279,9 @@ private struct SweepJob: KeptTraining {
         [code, "L0", "FVU", "MSE", "dead", "latents"],
         rows.map {
           [
-            significant($0.value), String(format: "%.2f", $0.l0.value), significant($0.fvu.value),
+            significant($0.value), String(format: "%.2f", $0.l0.value),
+            $0.fvu.value.isFinite || !$0.mse.value.isFinite
+              ? significant($0.fvu.value) : "undefined",
             significant($0.mse.value), "\($0.dead)", "\($0.latents)",
           ]
         }))

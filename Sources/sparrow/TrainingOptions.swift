@@ -102,7 +102,9 @@ struct TrainingOptions: ParsableArguments {
     guard givenBatch == nil else {
       throw ValidationError("\(TrainingError.batchLargerThanSet(batch: batch, count: count))")
     }
-    Console.note("Note: batches of all \(count) training images, which are fewer than \(batch)")
+    Console.note(
+      "Note: batches of all \(counted(count, "training image")), which \(count == 1 ? "is" : "are") fewer than \(batch)"
+    )
     givenBatch = count
   }
 

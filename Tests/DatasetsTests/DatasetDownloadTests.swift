@@ -69,6 +69,22 @@ import Testing
     #expect(try bytes(of: path) == Self.packed)
   }
 
+  /// It would be read in the place of what is fetched.
+  @Test func anUnpackedFileOfAnotherSetIsNotPassedOver() throws {
+    let plain = try folder.write([1, 2, 3], to: "a")
+    let server = try LoopbackServer { .file(Self.packed, $0) }
+    #expect(failure([server.address]).hasPrefix("\(plain): is there, is read in the place of a.gz"))
+    #expect(server.requests.isEmpty)
+    #expect(
+      try download([server.address], replaces: true) == .downloaded(mirror: server.address))
+    #expect(folder.names == ["a.gz"])
+    // Unpacked, it is the file all the same.
+    try FileManager.default.removeItem(atPath: path)
+    try folder.write(Self.content, to: "a")
+    #expect(try download([server.address]) == .alreadyPresent)
+    #expect(folder.names == ["a"])
+  }
+
   @Test func anInterruptedDownloadIsContinued() throws {
     _ = try folder.write(Array(Self.packed[..<100_000]), to: "a.gz.part")
     let server = try LoopbackServer { .file(Self.packed, $0) }

@@ -11,6 +11,13 @@ import Testing
     #expect(FileError(path: "a", reason: reason).description == "a: \(wanted)")
   }
 
+  /// A folder's files may be named by anybody.
+  @Test func pathsAreHarmlessToo() {
+    let error = FileError(path: "a\u{1B}[31m\nError: b", offset: 3, reason: "c")
+    #expect(error.description == "a?[31m?Error: b: byte 3: c")
+    #expect(error.path == "a\u{1B}[31m\nError: b")
+  }
+
   @Test func longReasonsAreCut() {
     let reason = FileError(path: "a", reason: String(repeating: "é", count: 1 << 20)).reason
     #expect(reason == String(repeating: "é", count: 250) + " ...")

@@ -172,6 +172,16 @@ struct SegmentationMetricsTests {
     #expect(lines[0].hasPrefix("image,pixels,accuracy,miou,\"iou_back,ground\",iou_cell,iou_none,"))
     #expect(lines[1].hasPrefix("\"a\"\"b\",3,0.6666666666666666,0.5,0.5,0.5,,"))
     #expect(lines[2].hasPrefix("all,3,0.6666666666666666,"))
+    // What is combined with a comma, and CR with LF, hides neither from those that read it.
+    var odd = SegmentationReport(classes: ["a", "b"])
+    for name in ["a,\u{301}b", "a\r\nb", "a\"\u{301}"] {
+      odd.add(name, prediction: [0], truth: [1], width: 1, height: 1)
+    }
+    #expect(odd.csv().contains("\n\"a,\u{301}b\",1,0.0"))
+    #expect(odd.csv().unicodeScalars.split(separator: "\n").count == 6)
+    #expect(odd.csv().contains("\"a\r\nb\",1,"))
+    // Each pair of quotes, and the name's own twice.
+    #expect(odd.csv().utf8.count { $0 == UInt8(ascii: "\"") } == 8)
     let table = report.table()
     #expect(table.contains("back,ground  0.5000  0.6667"))
     #expect(table.contains("pixel accuracy 0.6667"))

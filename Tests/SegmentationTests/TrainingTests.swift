@@ -293,6 +293,17 @@ import Training
   }
 }
 
+@Suite struct TrainingLengthTests {
+  /// A run by the clock has its last step once, when the time is over.
+  @Test func aStepIsTheLastOneWhenTheTimeIsOver() {
+    let length = TrainingLength.minutes(1)
+    #expect(length.expectedSteps(done: 726, seconds: 59.98) == 727)
+    #expect(length.expectedSteps(done: 100, seconds: 30) == 200)
+    #expect(length.expectedSteps(done: 727, seconds: 60.01) == 727)
+    #expect(TrainingLength.steps(7).expectedSteps(done: 7, seconds: 1) == 7)
+  }
+}
+
 @Suite struct TilesOnDevicesTests {
   private func plan(
     _ settings: PredictionSettings, _ free: FreeMemory

@@ -21,6 +21,9 @@
 // of sixteen floats; OpenCL has no query that tells.
 bool sparrow_host_has_512_bit_vectors(void);
 
+// Whether this process may use core `core`, from 0; -1 where the system does not say.
+int sparrow_may_use_core(int core);
+
 // Fault injection, thread-local, so that a test which fails calls does not disturb those running
 // beside it, and so that the common case costs one load and one branch.
 struct sparrow_faults {
