@@ -80,7 +80,7 @@ dictionary() {
   case $1 in
     autoencoder | pretrained | segmenter | records) echo json ;;
     safetensors | models | checkpoints) echo safetensors ;;
-    png | jpeg | tiff) echo image ;;
+    png | jpeg | tiff | exif) echo image ;;
     gzip) echo idx ;;
     *) echo "$1" ;;
   esac

@@ -109,10 +109,14 @@ final class MirroredRows: RowSource {
 extension Orientation {
   /// The rows of the upright image.
   ///
-  /// - Parameter goesBack: whether rows may be had in any order without decoding others again.
+  /// - Parameters:
+  ///   - goesBack: whether rows may be had in any order without decoding others again.
+  ///   - most: how many bytes of samples the file can hold.
   /// - Throws: `FileError` where the image has to be held as a whole and has more than 2^28 pixels,
-  ///   or is damaged.
-  func upright(_ source: any RowSource, goesBack: Bool, path: String) throws -> any RowSource {
+  ///   or more than the file can hold, or is damaged.
+  func upright(
+    _ source: any RowSource, goesBack: Bool, most: Int = .max, path: String
+  ) throws -> any RowSource {
     guard self != .topLeft else { return source }
     let stored = source.layout
     let (width, height) = (stored.width, stored.height)
@@ -130,6 +134,11 @@ extension Orientation {
       throw FileError(path: path, reason: "its rows of \(layout.width) pixels are too long")
     }
     let rowBytes = stored.rowBytes
+    // 30 and 32 bits.
+    guard rowBytes * height <= most else {
+      throw FileError(
+        path: path, reason: "\(width)x\(height) pixels cannot come from a file of its size")
+    }
     let memory = try RawMemory(byteCount: rowBytes * height, path: path)
     let band = min(height, max(1, (1 << 20) / rowBytes))
     let rows = try RawMemory(byteCount: band * rowBytes, path: path)

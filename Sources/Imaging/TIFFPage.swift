@@ -20,6 +20,8 @@ struct TIFFPage: Equatable {
   let isInverted: Bool
   let hasPalette: Bool
   let hasAlpha: Bool
+  /// As many times its size a strip or tile can unpack to.
+  private let expansion: Int
   let orientation: Orientation
 
   /// Of a strip or tile as stored.
@@ -93,7 +95,7 @@ struct TIFFPage: Equatable {
     guard UInt64(chunkRowBytes * chunkHeight) == page.chunk_bytes,
       isTiled || UInt64(chunkRowBytes) == page.row_bytes
     else { throw Refusal("the size of its strips or tiles contradicts its other tags") }
-    let expansion = Self.maximumExpansion(page.compression)
+    expansion = Self.maximumExpansion(page.compression)
     guard chunkBytes / expansion <= fileSize else {
       throw Refusal(
         "\(isTiled ? "tiles" : "strips") of \(chunkBytes) bytes cannot come from a file of"
@@ -115,6 +117,13 @@ struct TIFFPage: Equatable {
       throw Refusal(
         "its \(isTiled ? "tiles" : "strips") of \(chunkHeight) rows are too large")
     }
+  }
+
+  /// As delivered, what strips or tiles can hold that lie in a file of some size without overlap.
+  func mostBytes(fileSize: Int) -> Int {
+    let (bytes, overflow) = fileSize.multipliedReportingOverflow(
+      by: expansion * (hasPalette ? 3 : 1))
+    return overflow ? .max : bytes
   }
 
   /// Whether its strips are so large that they are unpacked row by row.

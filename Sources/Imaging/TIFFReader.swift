@@ -43,7 +43,8 @@ final class TIFFReader {
       page.streamsRows
       ? try StreamedRows(TIFFRowStream(self, page, number)) : try TIFFChunks(self, page)
     hasAlpha = page.hasAlpha
-    return try page.orientation.upright(source, goesBack: !page.streamsRows, path: path)
+    return try page.orientation.upright(
+      source, goesBack: !page.streamsRows, most: page.mostBytes(fileSize: file.size), path: path)
   }
 
   /// Whether a page says that it is a smaller copy of another, or a mask of one. Rows of other pages

@@ -27,6 +27,8 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
   case records
   /// What users write: `ClassMap`, `Code`, `DeviceSelector`, `DataSource`.
   case words
+  /// `Orientation` from blocks of Exif.
+  case exif
   /// `ImageReader` and `ImageFile` on PNG.
   case png
   /// `ImageReader` and `ImageFile` on JPEG.
@@ -51,7 +53,7 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
     case .gzip, .idx, .npy: fixed + 2 * 1032 * size
     case .safetensors, .models, .checkpoints, .autoencoder, .pretrained, .segmenter:
       fixed + 64 * size
-    case .records, .words: fixed + 64 * size
+    case .records, .words, .exif: fixed + 64 * size
     // 1032 bytes of packed bits, each bit a pixel of three samples in single precision.
     case .png: fixed + 1032 * 8 * 3 * size
     case .jpeg: fixed + 4096 * size
@@ -74,6 +76,7 @@ package enum FuzzTarget: String, CaseIterable, Codable, Sendable {
       case .segmenter: try ModelTargets.segmenter(bytes)
       case .records: RecordTargets.records(bytes)
       case .words: try WordTargets.words(bytes)
+      case .exif: ImageTargets.exif(bytes)
       case .png, .jpeg: try ImageTargets.picture(bytes)
       case .tiff: try ImageTargets.tiff(bytes)
       }

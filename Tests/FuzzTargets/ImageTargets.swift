@@ -17,6 +17,15 @@ enum ImageTargets {
     try FuzzFile.with(bytes) { try read($0) }
   }
 
+  /// What a block says is one of eight, and stays what it says behind the words that begin it.
+  static func exif(_ bytes: UnsafeRawBufferPointer) {
+    let orientation = Orientation(exif: bytes)
+    if !bytes.starts(with: Array("Exif\0\0".utf8)) {
+      let again = Orientation(exif: Array("Exif\0\0".utf8) + bytes)
+      require(again == orientation, "another orientation behind its name")
+    }
+  }
+
   static func tiff(_ bytes: UnsafeRawBufferPointer) throws {
     try FuzzFile.with(bytes) { try read($0) }
   }

@@ -96,6 +96,20 @@ struct OrientationTests {
     #expect(Orientation(exif: elsewhere) == nil)
   }
 
+  /// What is held as a whole is not believed of a file that cannot hold it.
+  @Test func promisesAreHeldAgainstTheFile() throws {
+    let folder = try TemporaryFolder()
+    let path = try folder.write(
+      PagedTIFF.bytes(
+        [[UInt8](repeating: 1, count: 6)], width: 3, height: 2, orientation: 6,
+        tags: [256: 16384, 257: 16384, 278: 1]), to: "a.tif")
+    #expect {
+      _ = try ImageReader(path: path)
+    } throws: {
+      ($0 as? FileError)?.reason.contains("cannot come from a file") == true
+    }
+  }
+
   /// A channel that is not called alpha may hold what matters.
   @Test func onlyAlphaIsDropped() throws {
     let folder = try TemporaryFolder()
