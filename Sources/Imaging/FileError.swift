@@ -21,6 +21,11 @@ package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
 
   /// A text of a file's as one line that is safe to show.
   package static func line(_ text: String) -> String {
+    guard text.utf8.count > longestReason else { return harmless(text) }
+    return harmless(String(text.unicodeScalars.prefix(longestReason / 4))) + " ..."
+  }
+
+  private static func harmless(_ text: String) -> String {
     func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
       if scalar.isASCII { return scalar.value >= 0x20 && scalar.value != 0x7F }
       switch scalar.properties.generalCategory {
@@ -29,12 +34,10 @@ package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
       default: return true
       }
     }
-    let isCut = text.utf8.count > longestReason
-    let scalars = text.unicodeScalars.prefix(isCut ? longestReason / 4 : longestReason)
-    if !isCut, scalars.allSatisfy(isHarmless) { return text }
+    guard !text.unicodeScalars.allSatisfy(isHarmless) else { return text }
     var line = String.UnicodeScalarView()
-    for scalar in scalars { line.append(isHarmless(scalar) ? scalar : "?") }
-    return String(line) + (isCut ? " ..." : "")
+    for scalar in text.unicodeScalars { line.append(isHarmless(scalar) ? scalar : "?") }
+    return String(line)
   }
 
   /// `what` and the system's words for `code`, an `errno`.
@@ -43,8 +46,8 @@ package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 
   package var description: String {
-    // What a folder holds may be named by anybody.
-    let path = Self.line(path)
+    // What a folder holds may be named by anybody; whole, since it is to be found.
+    let path = Self.harmless(path)
     if let offset { return "\(path): byte \(offset): \(reason)" }
     return "\(path): \(reason)"
   }

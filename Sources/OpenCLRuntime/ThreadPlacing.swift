@@ -11,7 +11,7 @@ package enum ThreadPlacing {
   ///   - cores: how many the machine has.
   ///   - mayUse: whether this process may use a core, counted from 0.
   package static func canBind(
-    cores: Int = Int(sysconf(Int32(_SC_NPROCESSORS_CONF))),
+    cores: Int = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))),
     environment: [String: String] = ProcessInfo.processInfo.environment,
     mayUse: (Int) -> Bool = { sparrow_may_use_core(Int32(clamping: $0)) == 1 }
   ) -> Bool {

@@ -217,10 +217,11 @@ package final class ConvolutionalTrainer<B: Backend> {
           "the loss is no longer finite after step \(step): try a smaller --learning-rate")
       }
       let seconds = secondsSoFar()
+      let expected = configuration.length.expectedSteps(done: step, seconds: seconds)
+      // When the time is over there may be steps whose figures are still to come.
       try report(
         StepReport(
-          step: step, steps: configuration.length.expectedSteps(done: step, seconds: seconds),
-          seconds: seconds, figures: values))
+          step: step, steps: max(expected, stepsDone), seconds: seconds, figures: values))
     }
     // Two sets of figures, so that a step is formed while the one before is computed.
     let figures = try (0..<2).map { _ in

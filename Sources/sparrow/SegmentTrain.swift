@@ -103,7 +103,8 @@ struct SegmentTrain: ParsableCommand {
         - SelfTraining.others(others.images, than: images, normalisation: normalisation).count
       if known > 0 {
         Console.note(
-          "Note: \(known) of the images without labels \(known == 1 ? "is" : "are") among the labelled ones"
+          "Note: \(known) of the images without labels \(known == 1 ? "is" : "are") among the "
+            + "labelled ones"
         )
       }
     }

@@ -24,8 +24,8 @@ struct Sparrow: ParsableCommand {
 
       Results go to standard output, everything else to standard error. The exit status is 0, 64 \
       for a command line that is wrong, 130, 143 or 129 for a run that SIGINT, SIGTERM or SIGHUP \
-      has stopped, 141 where nobody reads the results, or 1 for whatever else goes wrong; an error is one line, and SPARROW_VERBOSE=1 \
-      adds what more there is, such as a kernel's build log.
+      has stopped, 141 where nobody reads the results, or 1 for whatever else goes wrong; an error \
+      is one line, and SPARROW_VERBOSE=1 adds what more there is, such as a kernel's build log.
 
       Shell completion: sparrow --generate-completion-script bash|zsh|fish
       """,

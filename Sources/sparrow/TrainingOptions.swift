@@ -103,7 +103,8 @@ struct TrainingOptions: ParsableArguments {
       throw ValidationError("\(TrainingError.batchLargerThanSet(batch: batch, count: count))")
     }
     Console.note(
-      "Note: batches of all \(counted(count, "training image")), which \(count == 1 ? "is" : "are") fewer than \(batch)"
+      "Note: batches of all \(counted(count, "training image")), which "
+        + "\(count == 1 ? "is" : "are") fewer than \(batch)"
     )
     givenBatch = count
   }
