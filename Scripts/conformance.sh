@@ -370,15 +370,26 @@ record_programs() {
   recorded=yes
 }
 
-# check_compiled NAME TARGET ARCHITECTURE LIBRARY PROCESSOR...: compiles the programs for each.
+# clc_library NAME...: the first of the names that libclc has, which change between its versions.
+clc_library() {
+  local name
+  for name; do
+    [ ! -e "/usr/lib/clc/$name" ] || { echo "/usr/lib/clc/$name"; return; }
+  done
+  return 1
+}
+
+# check_compiled NAME TARGET ARCHITECTURE LIBRARIES PROCESSOR...: compiles the programs for each.
 check_compiled() {
-  local name=$1 target=$2 architecture=$3 library=/usr/lib/clc/$4 clang version processor start
+  local name=$1 target=$2 architecture=$3 clang version processor start library
+  local -a libraries
+  read -r -a libraries <<<"$4"
   shift 4
-  if ! clang=$(clang_for "$architecture") || [ ! -e "$library" ]; then
+  if ! clang=$(clang_for "$architecture") || ! library=$(clc_library "${libraries[@]}"); then
     version=$(apt-cache pkgnames libclc- 2>/dev/null | sed -n 's/^libclc-\([0-9]*\)$/\1/p' |
       sort -n | tail -n 1)
     [ -n "$version" ] && install_for "$name" "clang-$version" "libclc-$version" &&
-      clang=$(clang_for "$architecture") && [ -e "$library" ] ||
+      clang=$(clang_for "$architecture") && library=$(clc_library "${libraries[@]}") ||
       { not_run "$name" "there is no Clang for it, or no libclc"; return; }
   fi
   record_programs "$clang" ||
@@ -403,7 +414,8 @@ check_compiled() {
 }
 
 check_amd() {
-  check_compiled amd amdgcn--amdhsa amdgcn amdgcn--amdhsa.bc gfx906 gfx1030
+  check_compiled amd amdgcn-amd-amdhsa amdgcn "amdgcn-amd-amdhsa.bc amdgcn--amdhsa.bc" \
+    gfx906 gfx1030
 }
 
 check_nvidia() {

@@ -105,6 +105,8 @@ static sparrow_png_reader *open_png(
   png_set_read_fn(png, reader, read_bytes);
   // The caller bounds the number of pixels; libpng's own limits would only be less clear.
   png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+  // No chunk is longer than the file, whatever it says of itself.
+  png_set_chunk_malloc_max(png, size < PNG_UINT_31_MAX ? (png_alloc_size_t)size + 1 : 0);
   png_read_info(png, reader->info);
 
   info->width = png_get_image_width(png, reader->info);
@@ -117,7 +119,8 @@ static sparrow_png_reader *open_png(
   info->channels = (colour & PNG_COLOR_MASK_COLOR) ? 3 : 1;
   info->bits = png_get_bit_depth(png, reader->info) == 16 ? 16 : 8;
   info->is_interlaced = png_get_interlace_type(png, reader->info) != PNG_INTERLACE_NONE;
-  info->has_alpha = (colour & PNG_COLOR_MASK_ALPHA) != 0;
+  info->has_alpha = (colour & PNG_COLOR_MASK_ALPHA) != 0 ||
+                    png_get_valid(png, reader->info, PNG_INFO_tRNS) != 0;
   info->exif = NULL;
   info->exif_size = 0;
 #ifdef PNG_eXIf_SUPPORTED

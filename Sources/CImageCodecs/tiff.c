@@ -242,14 +242,29 @@ sparrow_tiff *sparrow_tiff_open(
 }
 
 // ImageJ writes a stack of over 4 GiB as one page, followed by the samples of the others, and says so
-// in the description of that page alone; so does tifffile where it is asked to.
-static uint32_t described_images(const char *description) {
-  if (strstr(description, "\"truncated\": true")) return UINT32_MAX;
+// in the description of that page alone.
+static uint32_t images_of_imagej(const char *description) {
   if (strncmp(description, "ImageJ=", 7) != 0) return 0;
   const char *images = strstr(description, "\nimages=");
   if (!images) return 0;
   unsigned long count = strtoul(images + 8, NULL, 10);
   return count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+}
+
+// So does tifffile where it is asked to: {"shape": [3, 64, 64], "truncated": true}.
+static uint64_t samples_of_tifffile(const char *description) {
+  const char *shape = strstr(description, "\"shape\": [");
+  if (!shape || !strstr(description, "\"truncated\": true")) return 0;
+  uint64_t samples = 1;
+  const char *place = shape + 9;
+  do {
+    char *end = NULL;
+    unsigned long long length = strtoull(place + 1, &end, 10);
+    if (end == place + 1 || length == 0) return 0;
+    samples = samples > UINT64_MAX / length ? UINT64_MAX : samples * length;
+    place = end;
+  } while (*place == ',');
+  return samples;
 }
 
 bool sparrow_tiff_turn(
@@ -269,8 +284,10 @@ bool sparrow_tiff_turn(
   TIFFGetFieldDefaulted(tiff, TIFFTAG_ORIENTATION, &page->orientation);
   TIFFGetFieldDefaulted(tiff, TIFFTAG_IMAGEDEPTH, &page->depth);
   const char *description = NULL;
-  if (TIFFGetField(tiff, TIFFTAG_IMAGEDESCRIPTION, &description) && description)
-    page->described_images = described_images(description);
+  if (TIFFGetField(tiff, TIFFTAG_IMAGEDESCRIPTION, &description) && description) {
+    page->described_images = images_of_imagej(description);
+    page->described_samples = samples_of_tifffile(description);
+  }
   uint16_t extra_count = 0;
   uint16_t *extra = NULL;
   if (!TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &page->width) ||
@@ -306,6 +323,12 @@ bool sparrow_tiff_turn(
     page->chunk_height = rows < page->height ? rows : page->height;
     page->chunk_bytes = TIFFStripSize64(tiff);
     page->row_bytes = TIFFScanlineSize64(tiff);
+  }
+  if (page->described_images > 1 || page->described_samples > 1) {
+    uint32_t count = page->is_tiled ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
+    uint64_t start = count > 0 ? TIFFGetStrileOffset(tiff, count - 1) : 0;
+    uint64_t bytes = count > 0 ? TIFFGetStrileByteCount(tiff, count - 1) : 0;
+    if (start <= UINT64_MAX - bytes) page->end = start + bytes;
   }
   if (file->has_failed) return fail(file, "the page cannot be read", message);
   return true;

@@ -157,6 +157,10 @@ package struct DatasetDownload: Sendable {
 
   /// - Throws: `FileError` where another file has the name and is not to be replaced.
   private func isThere(_ file: File, in folder: String, replaces: Bool) throws -> Bool {
+    if let path = unpackedPath(file, in: folder), Folder.isFolder(path) {
+      throw FileError(
+        path: path, reason: "is a folder, where a file of the set would be looked for first")
+    }
     if let path = foreign(file, in: folder), !replaces {
       throw FileError(
         path: path,

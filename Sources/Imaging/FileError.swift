@@ -28,6 +28,8 @@ package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
   private static func harmless(_ text: String) -> String {
     func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
       if scalar.isASCII { return scalar.value >= 0x20 && scalar.value != 0x7F }
+      // What joins letters, as Persian has it, and emoji.
+      if scalar.value == 0x200C || scalar.value == 0x200D { return true }
       switch scalar.properties.generalCategory {
       // Those of the last three can turn the direction of a terminal's text or break its lines.
       case .control, .format, .lineSeparator, .paragraphSeparator: return false

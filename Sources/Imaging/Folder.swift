@@ -107,7 +107,7 @@ package enum Folder {
     return Entry(name: name, obstacle: reason)
   }
 
-  private static func isFolder(_ path: String) -> Bool {
+  package static func isFolder(_ path: String) -> Bool {
     var status = stat()
     return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
   }

@@ -83,6 +83,8 @@ package enum ImageFile {
           throw failure(String(cString: message))
         }
         defer { close(reader) }
+        // Decoding gives back what it is read from.
+        let orientation = Orientation(info)
         // Both factors fit 32 bits, so neither product can overflow 64.
         let width = Int(info.width)
         let height = Int(info.height)
@@ -103,7 +105,7 @@ package enum ImageFile {
           initialized = count
         }
         return Image(width: width, height: height, channels: channels, samples: samples)
-          .upright(Orientation(info))
+          .upright(orientation)
       }
     }
   }
@@ -130,7 +132,7 @@ package enum ImageFile {
 }
 
 extension Orientation {
-  /// As a PNG or JPEG says whose reader is still open.
+  /// As a PNG or JPEG says of which nothing has been decoded.
   init(_ info: sparrow_image_info) {
     let exif = UnsafeBufferPointer(start: info.exif, count: info.exif_size)
     self = Orientation(exif: exif) ?? .topLeft

@@ -13,12 +13,13 @@ import Foundation
 /// Images are upright, as an orientation tag, or Exif's, has it. Memory: the rows asked for, and
 /// besides them one row of strips or tiles; in a PNG, and where a TIFF strip is larger than 8 MiB,
 /// the latest 32 MiB or 256 rows, and such a strip as it is packed; an interlaced PNG, a JPEG and
-/// what has to be turned by a right angle, as a whole (at most 2^28 pixels). What is kept takes at
-/// most 256 MiB, and a row, strip or tile 1 GiB; before it is allocated, what a header promises is
-/// held against what a file of this size can unpack to: 1032 times as many bytes for deflate, 512
-/// samples of a channel a byte for JPEG, 2^15 bytes for Zstandard and LZMA. What libtiff asks for
-/// at once is at most 64 MiB and 16 times the file, what libjpeg keeps of a progressive image 1
-/// GiB; liblzma's dictionaries alone are as large as the file says.
+/// what has to be turned by a right angle, or upside down in a PNG or a large strip, as a whole (at
+/// most 2^28 pixels). What is kept takes at most 256 MiB, and a row, strip or tile 1 GiB; before it
+/// is allocated, what a header promises is held against what a file of this size can unpack to:
+/// 1032 times as many bytes for deflate, 512 samples of a channel a byte for JPEG, 2^15 bytes for
+/// Zstandard and LZMA. What libtiff asks for at once is at most 64 MiB and 16 times the file, what
+/// libjpeg keeps of a progressive image 1 GiB; liblzma's dictionaries alone are as large as the
+/// file says.
 ///
 /// Rows may be asked for in any order. Upwards is cheap; in large strips and in PNG, going back by
 /// more than what is kept decodes the image from its start again. Damage is an error that names the

@@ -57,10 +57,11 @@ package enum Orientation: UInt16, CaseIterable, Sendable {
       let place = directory + 2 + 12 * entry
       guard let tag = number(place, 2) else { return nil }
       guard tag == 274 else { continue }
-      // One 16-bit number.
-      guard number(place + 2, 2) == 3, number(place + 4, 4) == 1, let value = number(place + 8, 2)
+      // One number of 16 bits, or of 32 as some programs write it.
+      guard let type = number(place + 2, 2), type == 3 || type == 4, number(place + 4, 4) == 1,
+        let value = number(place + 8, type == 3 ? 2 : 4), let value = UInt16(exactly: value)
       else { return nil }
-      self.init(rawValue: UInt16(value))
+      self.init(rawValue: value)
       return
     }
     return nil
@@ -106,39 +107,47 @@ final class MirroredRows: RowSource {
   }
 }
 
-extension Orientation {
-  /// The rows of the upright image.
-  ///
-  /// - Parameters:
-  ///   - goesBack: whether rows may be had in any order without decoding others again.
-  ///   - most: how many bytes of samples the file can hold.
-  /// - Throws: `FileError` where the image has to be held as a whole and has more than 2^28 pixels,
-  ///   or more than the file can hold, or is damaged.
-  func upright(
-    _ source: any RowSource, goesBack: Bool, most: Int = .max, path: String
-  ) throws -> any RowSource {
-    guard self != .topLeft else { return source }
-    let stored = source.layout
-    let (width, height) = (stored.width, stored.height)
-    let fits = height <= ImageFile.maximumPixelCount / width
-    guard swapsAxes || reversesRows && !goesBack && fits else { return MirroredRows(source, self) }
-    guard fits else {
+/// The rows of a turned image that can only be had from all of it: decoded when the first are asked
+/// for.
+final class TurnedRows: RowSource {
+  let layout: ImageLayout
+  private let source: any RowSource
+  private let orientation: Orientation
+  private let path: String
+  private var whole: WholeImage?
+
+  /// - Parameter most: how many bytes of samples the file can hold.
+  /// - Throws: `FileError` where the image has more than 2^28 pixels, or more than the file can hold.
+  init(_ source: any RowSource, _ orientation: Orientation, most: Int, path: String) throws {
+    var layout = source.layout
+    let (width, height) = (layout.width, layout.height)
+    guard height <= ImageFile.maximumPixelCount / width else {
       throw FileError(
         path: path,
         reason: "\(width)x\(height), to be turned, is more than \(ImageFile.maximumPixelCount) "
           + "pixels at once")
     }
-    var layout = stored
-    if swapsAxes { (layout.width, layout.height) = (height, width) }
-    guard layout.rowBytes <= ImageLayout.maximumRowBytes else {
-      throw FileError(path: path, reason: "its rows of \(layout.width) pixels are too long")
-    }
-    let rowBytes = stored.rowBytes
     // 30 and 32 bits.
-    guard rowBytes * height <= most else {
+    guard layout.rowBytes * height <= most else {
       throw FileError(
         path: path, reason: "\(width)x\(height) pixels cannot come from a file of its size")
     }
+    if orientation.swapsAxes { (layout.width, layout.height) = (height, width) }
+    guard layout.rowBytes <= ImageLayout.maximumRowBytes else {
+      throw FileError(path: path, reason: "its rows of \(layout.width) pixels are too long")
+    }
+    (self.source, self.orientation, self.layout, self.path) = (source, orientation, layout, path)
+  }
+
+  func read(_ rows: Range<Int>, into target: UnsafeMutableRawPointer) throws {
+    let whole = try self.whole ?? turned()
+    self.whole = whole
+    whole.read(rows, into: target)
+  }
+
+  private func turned() throws -> WholeImage {
+    let (width, height) = (source.layout.width, source.layout.height)
+    let rowBytes = source.layout.rowBytes
     let memory = try RawMemory(byteCount: rowBytes * height, path: path)
     let band = min(height, max(1, (1 << 20) / rowBytes))
     let rows = try RawMemory(byteCount: band * rowBytes, path: path)
@@ -146,11 +155,31 @@ extension Orientation {
       let count = min(band, height - first)
       try source.read(first..<first + count, into: rows.base)
       for row in 0..<count {
-        place(
+        orientation.place(
           rows.base + row * rowBytes, row: first + row, width: width, height: height,
           pixelBytes: rowBytes / width, into: memory.base)
       }
     }
     return WholeImage(layout: layout, memory: memory)
+  }
+}
+
+extension Orientation {
+  /// The rows of the upright image.
+  ///
+  /// - Parameters:
+  ///   - goesBack: whether rows may be had in any order without decoding others again; where not, an
+  ///     image whose rows come in the reverse order is held as a whole if it may be.
+  ///   - most: how many bytes of samples the file can hold.
+  /// - Throws: as `TurnedRows`.
+  func upright(
+    _ source: any RowSource, goesBack: Bool, most: Int = .max, path: String
+  ) throws -> any RowSource {
+    guard self != .topLeft else { return source }
+    if swapsAxes { return try TurnedRows(source, self, most: most, path: path) }
+    guard reversesRows, !goesBack,
+      let turned = try? TurnedRows(source, self, most: most, path: path)
+    else { return MirroredRows(source, self) }
+    return turned
   }
 }

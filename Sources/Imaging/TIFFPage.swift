@@ -37,10 +37,9 @@ struct TIFFPage: Equatable {
     guard page.depth <= 1 else {
       throw Refusal("a volume of \(page.depth) slices in one page is not read, only pages")
     }
-    guard !Self.hidesImages(page, fileSize: fileSize, pageCount: pageCount) else {
+    guard pageCount > 1 || !Self.hidesImages(page, fileSize: fileSize) else {
       throw Refusal(
-        "the file holds more images than the \(pageCount) that it has as pages: save each as a page"
-      )
+        "the file holds more images than the one that it has as a page: save each as one")
     }
     guard Self.readable.contains(page.compression) else {
       let name = Self.names[page.compression].map { " (\($0))" } ?? ""
@@ -131,14 +130,11 @@ struct TIFFPage: Equatable {
 
   /// Whether images lie behind the page's that no page is of, as in ImageJ's stacks of over 4 GiB. What
   /// a description says may be left from a file that the page was taken from.
-  private static func hidesImages(
-    _ page: sparrow_tiff_page, fileSize: Int, pageCount: Int
-  ) -> Bool {
-    guard page.described_images > pageCount, page.compression == 1 else { return false }
-    let bytes =
-      Double(page.width) * Double(page.height) * Double(page.samples) * Double(page.bits) / 8
-    let least = page.described_images == .max ? pageCount + 1 : Int(page.described_images)
-    return bytes * Double(least) <= Double(fileSize)
+  private static func hidesImages(_ page: sparrow_tiff_page, fileSize: Int) -> Bool {
+    let samples = Double(page.width) * Double(page.height) * Double(page.samples)
+    let images = max(Double(page.described_images), Double(page.described_samples) / samples)
+    guard images > 1, page.compression == 1, page.end > 0 else { return false }
+    return samples * Double(page.bits) / 8 * (images - 1) <= Double(fileSize) - Double(page.end)
   }
 
   private static let largeStrip = 8 << 20

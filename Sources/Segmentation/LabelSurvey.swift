@@ -40,8 +40,8 @@ package struct LabelSurvey: Sendable {
       {
         throw FileError(
           path: path,
-          reason: "a JPEG that has lost its labels' values (\(min(near, value)) beside "
-            + "\(max(near, value))): save it as PNG or TIFF where it was made")
+          reason: "a JPEG, which changes labels' values (\(min(near, value)) lies beside "
+            + "\(max(near, value))): save it as PNG or TIFF where it was made, or name its classes")
       }
       guard !seen[value] else { return }
       seen[value] = true

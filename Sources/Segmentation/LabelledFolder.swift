@@ -37,6 +37,7 @@ package struct LabelledFolder: Sendable {
   ) throws {
     if Self.isFile(images) {
       self = try Self(image: images, labels: labels)
+      if !ofPredictions { try Self.refuseLabelsOfThemselves(pairs) }
       return
     }
     // What is wrong with the images is said first.
@@ -83,7 +84,6 @@ package struct LabelledFolder: Sendable {
       label = file.path
     }
     self.init(pairs: [Pair(image: image, labelPath: label)], unlabelled: [])
-    try Self.refuseLabelsOfThemselves(pairs)
   }
 
   private static func isFile(_ path: String) -> Bool {

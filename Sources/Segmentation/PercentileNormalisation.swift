@@ -80,6 +80,8 @@ package struct PercentileCounter: Sendable {
   private var counts: [[UInt64]]
   /// Of each channel, for floats: some values, and how many they were drawn from.
   private var reservoirs: [Reservoir]
+  /// Of each channel, for floats: the least and the largest.
+  private var extremes: [(least: Float, largest: Float)]
 
   /// For images like `image`, which is not counted by this.
   package init(like image: SampleImage) {
@@ -93,6 +95,7 @@ package struct PercentileCounter: Sendable {
       }
     counts = Array(repeating: Array(repeating: 0, count: bins), count: image.channels)
     reservoirs = (0..<image.channels).map { Reservoir(size: Self.reservoirSize, stream: $0) }
+    extremes = Array(repeating: (.infinity, -.infinity), count: image.channels)
   }
 
   /// Counts one more image.
@@ -111,6 +114,8 @@ package struct PercentileCounter: Sendable {
           for i in stride(from: c, to: samples.count, by: channels)
           where abs(samples[i]) < Self.fill {
             reservoirs[c].add(samples[i])
+            extremes[c].least = min(extremes[c].least, samples[i])
+            extremes[c].largest = max(extremes[c].largest, samples[i])
           }
         } else {
           counts[c].withUnsafeMutableBufferPointer { counts in
@@ -155,6 +160,18 @@ package struct PercentileCounter: Sendable {
         + Double(Self.value(at: above, of: sums)) * share)
   }
 
+  /// The least and the largest value, those of floats from all and not from some; 0 where nothing was
+  /// counted.
+  private func range(channel: Int?) -> (Float, Float) {
+    guard sampleType == .float32 else {
+      return (percentile(0, channel: channel), percentile(100, channel: channel))
+    }
+    let used = channel.map { extremes[$0..<$0 + 1] } ?? extremes[...]
+    let least = used.map(\.least).min() ?? 0
+    let largest = used.map(\.largest).max() ?? 0
+    return least <= largest ? (least, largest) : (0, 0)
+  }
+
   /// What maps the two percentiles to 0 and 1.
   ///
   /// - Parameter perChannel: whether each channel has its own; else all have those of all samples.
@@ -174,9 +191,7 @@ package struct PercentileCounter: Sendable {
       var last = percentile(highPercent, channel: channel)
       if last <= first {
         // As where small things lie on nothing: they are what is to be seen.
-        (first, last) = (
-          percentile(0, channel: channel), percentile(100, channel: channel)
-        )
+        (first, last) = range(channel: channel)
       }
       low.append(first)
       // Where all images are of one value, nothing is to be seen at any scale.

@@ -135,6 +135,6 @@ extension SampleImage {
     }
     return SampleImage(
       width: first.width, height: first.height, channels: channels, sampleType: first.sampleType,
-      samples: samples)
+      samples: samples, hadAlpha: parts.contains { $0.hadAlpha })
   }
 }

@@ -18,14 +18,15 @@ enum Console {
   }
 
   /// With escapes for what would do something to a terminal but end lines: a name of a file or of a
-  /// class may have it.
+  /// class may have it. They are JSON's, so that such text means the same.
   private static func harmless(_ text: String) -> String {
     func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
       scalar == "\n" || scalar == "\t" || scalar.properties.generalCategory != .control
     }
     guard !text.unicodeScalars.allSatisfy(isHarmless) else { return text }
-    return text.unicodeScalars.map { isHarmless($0) ? String($0) : $0.escaped(asASCII: true) }
-      .joined()
+    return text.unicodeScalars.map {
+      isHarmless($0) ? String($0) : String(format: "\\u%04x", $0.value)
+    }.joined()
   }
 
   static func clearLine() {

@@ -29,6 +29,27 @@ import Testing
     }
   }
 
+  /// A terminal is told what a name is, and is not made to obey it; JSON stays JSON.
+  @Test func namesAreShownAndDoNothing() async throws {
+    let cells = try await Cells.shared.value
+    let folder = cells.file("odd-names")
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let name = "x\u{7F}y\u{1B}[31m"
+    try FileManager.default.copyItem(
+      atPath: cells.labels + "/cells000.png", toPath: "\(folder)/\(name).png")
+    let outcome = try await Tool.run(
+      "segment", "evaluate", "--predictions", folder, "--labels", folder, "--json")
+    #expect(outcome.status == 0)
+    #expect(!outcome.output.unicodeScalars.contains { $0.value == 0x7F || $0.value == 0x1B })
+    let json = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8))
+    let images = try #require((json as? [String: Any])?["images"] as? [[String: Any]])
+    #expect(images.first?["name"] as? String == name)
+    let table = try await Tool.run(
+      "segment", "evaluate", "--predictions", folder, "--labels", folder, "--classes",
+      "a\u{1B}[2J=0,b=128,c=255")
+    #expect(table.output.contains("a\\u001b[2J"), "\(table)")
+  }
+
   /// What is written among the images would be an image of the next command.
   @Test func aRunIsNotAFolderThatIsRead() async throws {
     let cells = try await Cells.shared.value

@@ -5,7 +5,8 @@ import Testing
 @Suite struct FileErrorTests {
   @Test(arguments: [
     ("a\u{1B}[2Jb", "a?[2Jb"), ("two\nlines", "two?lines"), ("\u{202E}right", "?right"),
-    ("\u{2028}", "?"), ("naïve 図", "naïve 図"), ("\u{0}\u{7F}\u{9B}", "???"),
+    ("\u{2028}", "?"), ("naïve 図", "naïve 図"), ("می\u{200C}خواهم", "می\u{200C}خواهم"),
+    ("\u{0}\u{7F}\u{9B}", "???"),
   ])
   func reasonsAreOneHarmlessLine(reason: String, wanted: String) {
     #expect(FileError(path: "a", reason: reason).description == "a: \(wanted)")

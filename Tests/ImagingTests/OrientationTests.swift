@@ -82,6 +82,32 @@ struct OrientationTests {
     }
   }
 
+  /// The block is read before what it lies in is given back, wherever it says so in whatever room.
+  @Test func farDirectoriesAreRead() throws {
+    let stored = try ImageFile.decode(JPEGFixtures.rgb, path: "a.jpg")
+    func segment(_ content: [UInt8]) -> [UInt8] {
+      [0xFF, 0xE1, UInt8((content.count + 2) >> 8), UInt8((content.count + 2) & 255)] + content
+    }
+    let near = Self.exif(3)
+    for padding in [0, 1000, 60_000] {
+      let place = UInt32(8 + padding)
+      let block =
+        near[..<4] + withUnsafeBytes(of: place.littleEndian) { Array($0) }
+        + [UInt8](repeating: 0xAA, count: padding) + near[8...]
+      let other = segment(
+        Array("http://ns.adobe.com/xap/1.0/".utf8) + [UInt8](repeating: 7, count: 40_000))
+      for count in [0, 20] {
+        let jpeg =
+          JPEGFixtures.rgb.prefix(2) + (0..<count).flatMap { _ in other }
+          + segment(Array("Exif".utf8) + [0, 0] + block) + JPEGFixtures.rgb.dropFirst(2)
+        let turned = try ImageFile.decode(Array(jpeg), path: "a.jpg")
+        let pixels = stride(from: 0, to: stored.samples.count, by: 3)
+          .map { Array(stored.samples[$0..<$0 + 3]) }
+        #expect(turned.samples == pixels.reversed().flatMap { $0 }, "\(padding), \(count)")
+      }
+    }
+  }
+
   /// What no program wrote says nothing, at whatever byte it ends.
   @Test func damagedBlocksSayNothing() {
     for isBig in [false, true] {
@@ -161,10 +187,14 @@ struct OrientationTests {
         behind: [UInt8](repeating: 7, count: behind))
     }
     let imageJ = "ImageJ=1.54f\nimages=100\nslices=100\n"
-    #expect(try reason(stack(imageJ, behind: 600))?.contains("more images than the 1") == true)
+    #expect(try reason(stack(imageJ, behind: 600))?.contains("more images than the one") == true)
     #expect(
       try reason(stack(#"{"shape": [3, 2, 3], "truncated": true}"#, behind: 12))?
-        .contains("more images than the 1") == true)
+        .contains("more images than the one") == true)
+    // It writes so of single images as well.
+    #expect(try reason(stack(#"{"shape": [2, 3], "truncated": true}"#, behind: 600)) == nil)
+    #expect(try reason(stack(#"{"shape": [1, 2, 3], "truncated": true}"#, behind: 600)) == nil)
+    #expect(try reason(stack(#"{"shape": [3, 2, 3]}"#, behind: 600)) == nil)
     // Taken out of a stack, with its description.
     #expect(try reason(stack(imageJ, behind: 0)) == nil)
     #expect(try reason(stack("ImageJ=1.54f\n", behind: 600)) == nil)

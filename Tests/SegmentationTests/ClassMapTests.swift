@@ -123,7 +123,7 @@ struct ClassMapTests {
     #expect {
       _ = try add([0, 255, 254], isJPEG: true)
     } throws: {
-      ($0 as? FileError)?.reason.contains("(254 beside 255)") == true
+      ($0 as? FileError)?.reason.contains("(254 lies beside 255)") == true
     }
   }
 

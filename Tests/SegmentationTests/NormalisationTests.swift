@@ -91,6 +91,14 @@ struct NormalisationTests {
       let normalisation = counter.normalisation()
       #expect(normalisation.low == [7] && normalisation.high == [230])
     }
+    // Of floats some are kept to tell percentiles, but the extremes are those of all.
+    var many = PercentileCounter(like: image([0], type: .float32))
+    for place in 0..<3 {
+      var samples = [Float](repeating: 0, count: 1 << 20)
+      samples[1000 + place] = Float(50 + place)
+      try many.add(image(samples, type: .float32), path: "a")
+    }
+    #expect(many.normalisation().low == [0] && many.normalisation().high == [52])
     var counter = PercentileCounter(like: image([0]))
     try counter.add(image([9, 9, 9]), path: "a")
     #expect(counter.normalisation().low == [9] && counter.normalisation().high == [10])

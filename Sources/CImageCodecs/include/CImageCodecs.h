@@ -28,7 +28,7 @@ typedef struct {
   bool is_interlaced;
   bool has_alpha;
   // The Exif block before the samples, with the six bytes that begin it in a JPEG; NULL where there
-  // is none. Valid until the reader is closed.
+  // is none. Valid until something is decoded.
   const uint8_t *exif;
   size_t exif_size;
 } sparrow_image_info;
@@ -110,9 +110,12 @@ typedef struct {
   uint16_t orientation;
   // Slices in this one page.
   uint32_t depth;
-  // How many images ImageJ's or tifffile's description speaks of, of which only some may be pages of
-  // the file; 0 where there is none.
+  // How many images ImageJ's description speaks of, or samples tifffile's where it has written one
+  // page for all; 0 where they do not.
   uint32_t described_images;
+  uint64_t described_samples;
+  // Where the last strip or tile ends in the file; 0 where libtiff does not say.
+  uint64_t end;
   // Whether it is said to be a smaller copy of another page, or a mask of one.
   bool is_copy;
 } sparrow_tiff_page;
