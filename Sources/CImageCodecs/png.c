@@ -105,7 +105,11 @@ static sparrow_png_reader *open_png(
   png_set_read_fn(png, reader, read_bytes);
   // The caller bounds the number of pixels; libpng's own limits would only be less clear.
   png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-  // No chunk is longer than the file, whatever it says of itself.
+  // Of the chunks that are not about pixels only Exif is read, as it is: libpng allocates for others,
+  // and for its own reading of this one, what they say that they are long. No chunk is longer than
+  // the file.
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS, (png_const_bytep) "eXIf", 1);
   png_set_chunk_malloc_max(png, size < PNG_UINT_31_MAX ? (png_alloc_size_t)size + 1 : 0);
   png_read_info(png, reader->info);
 
@@ -123,14 +127,13 @@ static sparrow_png_reader *open_png(
                     png_get_valid(png, reader->info, PNG_INFO_tRNS) != 0;
   info->exif = NULL;
   info->exif_size = 0;
-#ifdef PNG_eXIf_SUPPORTED
-  png_bytep exif = NULL;
-  png_uint_32 exif_size = 0;
-  if (png_get_eXIf_1(png, reader->info, &exif_size, &exif)) {
-    info->exif = exif;
-    info->exif_size = exif_size;
+  png_unknown_chunkp chunks = NULL;
+  int chunk_count = png_get_unknown_chunks(png, reader->info, &chunks);
+  for (int i = 0; i < chunk_count && !info->exif; i++) {
+    if (memcmp(chunks[i].name, "eXIf", 5) != 0) continue;
+    info->exif = chunks[i].data;
+    info->exif_size = chunks[i].size;
   }
-#endif
   reader->height = info->height;
   reader->row_bytes = (size_t)info->width * info->channels;
   return reader;

@@ -30,6 +30,10 @@ struct sparrow_tiff {
   uint64_t position;
   // The page that libtiff has read, or UINT32_MAX.
   uint32_t page;
+  // Of that page: whether it is packed by deflate, its predictor, and the bytes of a pixel as stored.
+  bool is_deflated;
+  uint16_t predictor;
+  size_t pixel_bytes;
   // The first error since it was last cleared: what follows are its consequences.
   char message[SPARROW_CODEC_MESSAGE_SIZE];
   bool has_failed;
@@ -304,6 +308,12 @@ bool sparrow_tiff_turn(
   page->extra_count = extra_count;
   for (uint16_t i = 0; i < extra_count; i++)
     if (extra && extra[i] != EXTRASAMPLE_UNSPECIFIED) page->alpha_count++;
+  file->is_deflated =
+      page->compression == COMPRESSION_ADOBE_DEFLATE || page->compression == COMPRESSION_DEFLATE;
+  file->predictor = PREDICTOR_NONE;
+  if (file->is_deflated) TIFFGetFieldDefaulted(tiff, TIFFTAG_PREDICTOR, &file->predictor);
+  file->pixel_bytes = (size_t)(page->planar == PLANARCONFIG_SEPARATE ? 1 : page->samples) *
+                      (page->bits / 8u);
   page->is_readable = TIFFIsCODECConfigured(page->compression) != 0;
   if (page->compression == COMPRESSION_JPEG && page->photometric == PHOTOMETRIC_YCBCR &&
       page->is_readable) {
@@ -351,7 +361,7 @@ bool sparrow_tiff_palette(sparrow_tiff *file, uint8_t colours[768], char *messag
   return true;
 }
 
-bool sparrow_tiff_read_chunk(
+static bool read_chunk(
     sparrow_tiff *file, uint32_t x, uint32_t y, uint16_t plane, void *target, size_t size,
     char *message) {
   clear(file);
@@ -364,6 +374,45 @@ bool sparrow_tiff_read_chunk(
   if (got < 0 || file->has_failed) return fail(file, "damaged", message);
   if ((size_t)got != size) return fail(file, "a strip or tile is too short", message);
   return true;
+}
+
+enum { UNWRITTEN = 0xA5, OTHERWISE = 0x5A };
+
+// Whether the end of what was unpacked may be what was there before: 0xA5 in each byte, to which a
+// predictor adds the sample before.
+static bool may_be_unwritten(const sparrow_tiff *file, const uint8_t *target, size_t size) {
+  // Bytes of floats are shuffled.
+  if (file->predictor == PREDICTOR_FLOATINGPOINT) return true;
+  if (target[size - 1] == UNWRITTEN) return true;
+  if (file->predictor != PREDICTOR_HORIZONTAL) return false;
+  for (size_t back = 1; back <= 2; back++)
+    if (size >= back + file->pixel_bytes &&
+        (uint8_t)(target[size - back] - target[size - back - file->pixel_bytes]) == UNWRITTEN)
+      return true;
+  return false;
+}
+
+bool sparrow_tiff_read_chunk(
+    sparrow_tiff *file, uint32_t x, uint32_t y, uint16_t plane, void *target, size_t size,
+    char *message) {
+  // With libdeflate, libtiff takes damaged data for whole where they promise more than there is room
+  // for, and leaves the rest as it was. What may be so is unpacked once more into other bytes.
+  if (file->is_deflated) memset(target, UNWRITTEN, size);
+  if (!read_chunk(file, x, y, plane, target, size, message)) return false;
+  if (!file->is_deflated || size == 0 || !may_be_unwritten(file, target, size)) return true;
+  uint8_t *again = malloc(size);
+  if (!again) {
+    say(message, "out of memory");
+    return false;
+  }
+  memset(again, OTHERWISE, size);
+  bool is_same = read_chunk(file, x, y, plane, again, size, message);
+  if (is_same && memcmp(target, again, size) != 0) {
+    say(message, "damaged: a strip or tile ends early");
+    is_same = false;
+  }
+  free(again);
+  return is_same;
 }
 
 bool sparrow_tiff_read_row(sparrow_tiff *file, uint32_t y, void *target, char *message) {
