@@ -12,7 +12,8 @@ package final class CheckpointStore: @unchecked Sendable {
   package var current: String { folder + "/checkpoint.safetensors" }
   package var previous: String { folder + "/checkpoint.previous.safetensors" }
 
-  private let queue = DispatchQueue(label: "checkpoints")
+  /// Entered while a checkpoint is written.
+  private let writing = DispatchGroup()
   private let lock = NSLock()
   private var failure: (any Error)?
   private var guardian: RunLock?
@@ -43,23 +44,55 @@ package final class CheckpointStore: @unchecked Sendable {
   /// - Throws: what went wrong with the one before it.
   package func write(_ contents: @escaping @Sendable () throws -> Safetensors) throws {
     try finish()
-    queue.async {
-      let (isDamaged, guardian) = self.lock.withLock { (self.currentIsDamaged, self.guardian) }
-      do {
-        try guardian?.check()
-        let file = try AtomicFile(path: self.current)
-        try contents().write(to: file)
-        try guardian?.check()
-        // A damaged file must not take the place of a good one.
-        try file.commit(keepingOldAs: isDamaged ? nil : self.previous, syncsFolder: true)
-        self.lock.withLock { self.currentIsDamaged = false }
-      } catch {
-        var failure = error
-        // A folder that vanishes while a file is written is why it cannot be.
-        do { try guardian?.check() } catch { failure = error }
-        self.lock.withLock { self.failure = failure }
-      }
+    writing.enter()
+    let job = Job { self.writeNow(contents) }
+    // A thread that ends with this: none of a pool's may stay behind others.
+    Thread.detachNewThread { [writing] in
+      Self.stepBack()
+      job.run()
+      writing.leave()
     }
+  }
+
+  /// What a thread does once. It is let go of when it is done, and with it the run's lock, which whoever
+  /// waits for the thread may be about to give back.
+  private final class Job: @unchecked Sendable {
+    // Unchecked: one thread makes it and another one runs it.
+    private var body: (() -> Void)?
+
+    init(_ body: @escaping () -> Void) { self.body = body }
+
+    func run() {
+      body?()
+      body = nil
+    }
+  }
+
+  private func writeNow(_ contents: @Sendable () throws -> Safetensors) {
+    let (isDamaged, guardian) = lock.withLock { (currentIsDamaged, self.guardian) }
+    do {
+      try guardian?.check()
+      let file = try AtomicFile(path: current)
+      try contents().write(to: file)
+      try guardian?.check()
+      // A damaged file must not take the place of a good one.
+      try file.commit(keepingOldAs: isDamaged ? nil : previous, syncsFolder: true)
+      lock.withLock { currentIsDamaged = false }
+    } catch {
+      var failure = error
+      // A folder that vanishes while a file is written is why it cannot be.
+      do { try guardian?.check() } catch { failure = error }
+      lock.withLock { self.failure = failure }
+    }
+  }
+
+  /// Leaves the cores to those that compute: where all of them do, what this thread takes is taken
+  /// from one, for which the others wait.
+  private static func stepBack() {
+    #if os(Linux)
+      // There this is of the calling thread alone.
+      setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+    #endif
   }
 
   /// - Throws: what went wrong with the last checkpoint, if it is known already.
@@ -71,7 +104,7 @@ package final class CheckpointStore: @unchecked Sendable {
   ///
   /// - Throws: `FileError` where it could not be written; the one before it is still there.
   package func finish() throws {
-    queue.sync {}
+    writing.wait()
     try check()
   }
 
