@@ -132,7 +132,10 @@ package struct DatasetDownload: Sendable {
         (file.name, isThere ? .alreadyPresent : try get(file, into: folder, progress: progress))
       }
       // Once there is what takes their place.
-      for path in files.compactMap({ foreign($0, in: folder) }) {
+      for file in files where replaces {
+        guard let path = unpackedPath(file, in: folder),
+          Self.problem(of: path, file, isPacked: false) != nil
+        else { continue }
         guard unlink(path) == 0 else {
           throw FileError(path: path, "cannot remove", code: errno)
         }
@@ -148,29 +151,23 @@ package struct DatasetDownload: Sendable {
     return FileManager.default.fileExists(atPath: path) ? path : nil
   }
 
-  /// The unpacked file where it is not the set's.
-  private func foreign(_ file: File, in folder: String) -> String? {
-    unpackedPath(file, in: folder).flatMap {
-      Self.problem(of: $0, file, isPacked: false) == nil ? nil : $0
-    }
-  }
-
   /// - Throws: `FileError` where another file has the name and is not to be replaced.
   private func isThere(_ file: File, in folder: String, replaces: Bool) throws -> Bool {
-    if let path = unpackedPath(file, in: folder), Folder.isFolder(path) {
-      throw FileError(
-        path: path, reason: "is a folder, where a file of the set would be looked for first")
-    }
-    if let path = foreign(file, in: folder), !replaces {
-      throw FileError(
-        path: path,
-        reason: "is there, is read in the place of \(file.name) and is not the file of this set; "
-          + "--force removes it")
+    if let path = unpackedPath(file, in: folder) {
+      guard !Folder.isFolder(path) else {
+        throw FileError(
+          path: path, reason: "is a folder, where a file of the set would be looked for first")
+      }
+      if Self.problem(of: path, file, isPacked: false) == nil { return true }
+      guard replaces else {
+        throw FileError(
+          path: path,
+          reason: "is there, is read in the place of \(file.name) and is not the file of this set; "
+            + "--force removes it")
+      }
     }
     let path = joinedPath(folder, file.name)
-    guard FileManager.default.fileExists(atPath: path) else {
-      return unpackedPath(file, in: folder) != nil && foreign(file, in: folder) == nil
-    }
+    guard FileManager.default.fileExists(atPath: path) else { return false }
     if Self.problem(of: path, file) == nil { return true }
     guard replaces else {
       throw FileError(

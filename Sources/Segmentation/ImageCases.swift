@@ -27,7 +27,7 @@ package struct ImageCase: Hashable, Sendable {
       switch (paths.count, parts) {
       case (1, _): try SampleImage.pages(of: paths[0])
       case (_, .channels): [try SampleImage.read(stacking: paths)]
-      case (_, .pages): try paths.map { try SampleImage.read(stacking: [$0]) }
+      case (_, .pages): try paths.map { try SampleImage.read($0) }
       }
     return images.enumerated().map { (self.name(ofPage: $0, among: images.count), $1) }
   }

@@ -87,9 +87,7 @@ package struct LabelledFolder: Sendable {
   }
 
   private static func isFile(_ path: String) -> Bool {
-    var isFolder: ObjCBool = false
-    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-      && !isFolder.boolValue
+    FileManager.default.fileExists(atPath: path) && !Folder.isFolder(path)
   }
 
   /// A folder that is named twice, or that images and labels share, has each file once.
